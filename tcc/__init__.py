@@ -1,0 +1,1 @@
+"""tcc: rate-distortion studies of scalable learned compression for machines."""

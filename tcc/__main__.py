@@ -1,0 +1,5 @@
+"""`python -m tcc` is `tcc`."""
+
+from tcc.cli import main
+
+main()
