@@ -1,0 +1,106 @@
+"""Data set plug-ins: one file or folder a data set, reading its official layout.
+
+This page is the contract. A plug-in ends with ``PLUGIN = MyDataset()``; importing it and calling
+`describe` must not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tcc.errors import DataError
+from tcc.records import DatasetInfo
+
+if TYPE_CHECKING:
+    from tcc.formats.sample import Sample
+
+SPLITS = ("train", "select", "val")
+
+
+class DatasetParams(BaseModel):
+    """What the spec may set of a data set. Fields named in ``paths`` do not enter trial ids."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    paths: ClassVar[tuple[str, ...]] = ("root",)
+    select: int = Field(
+        default=0,
+        ge=0,
+        description="images cut from the end of the training set, in a seeded order, on which "
+        "checkpoints are picked; 0: a tenth of the training set",
+    )
+
+
+class Split(Protocol):
+    """A map-style sequence of samples; safe to read from several worker processes."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class Dataset(ABC):
+    """A data set in its official layout."""
+
+    version: ClassVar[int] = 1  # raised when its samples change
+    Params: ClassVar[type[DatasetParams]]
+    tiny: ClassVar[Mapping[str, Any]] = {}  # parameters for fast tests
+
+    @abstractmethod
+    def describe(self, params: Any) -> DatasetInfo:
+        """Labels, classes, split sizes (train and select apart) and fingerprint, in seconds.
+
+        Raises:
+            DataError: the root or a needed part of it is missing or malformed.
+        """
+
+    @abstractmethod
+    def open(self, params: Any, split: str) -> Split:
+        """The samples of ``train``, ``select`` or ``val``, with every label the data set has."""
+
+    def prepare(self, params: Any, report: Callable[[int, int], None] | None = None) -> Path | None:
+        """Makes on disk what must be made once (a generated data set); tells ``report(done,
+        total)``. Safe to call from several processes at once; nothing to do by default."""
+        return None
+
+
+def cut_select(keys: Sequence[str], select: int) -> tuple[list[str], list[str]]:
+    """Cuts a training set into what is trained on and what checkpoints are picked on.
+
+    Which keys are cut follows from the keys alone: the same on every machine, whatever their
+    order. ``select``: how many, 0 for a tenth. At least one is cut; of a single image both parts
+    hold it. The order of ``keys`` is kept.
+
+    Raises:
+        DataError: ``select`` leaves nothing to train on.
+    """
+    if len(keys) == 1:
+        return list(keys), list(keys)
+    if select >= len(keys):
+        raise DataError(f"select: {select} of {len(keys)} training images; some must be left")
+    seeded = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    cut = set(seeded[-(select or max(1, len(keys) // 10)) :])
+    return [key for key in keys if key not in cut], [key for key in keys if key in cut]
+
+
+def find_root(plugin: str, root: str | None) -> Path:
+    """The folder of a data set: the spec's ``root``, else the environment's TCC_<PLUGIN>_ROOT.
+
+    Raises:
+        DataError: neither is set, or the folder is not there.
+    """
+    variable = f"TCC_{plugin.upper()}_ROOT"
+    given = root or os.environ.get(variable)
+    ways = f"set `root` of data set {plugin} in the spec, or the environment variable {variable}"
+    if not given:
+        raise DataError(f"data set {plugin} has no root: {ways}")
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; {ways}")
+    return folder

@@ -1,0 +1,75 @@
+"""A folder of images without labels, such as Kodak: what a codec is evaluated on.
+
+All images are the ``val`` split; the same images, less those of ``select``, are ``train``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.formats import image
+from tcc.formats.fingerprint import fingerprint_files
+from tcc.records import DatasetInfo, FrozenMap
+
+if TYPE_CHECKING:
+    from tcc.formats.sample import Sample
+
+
+class Params(DatasetParams):
+    """Where the images lie."""
+
+    root: str | None = Field(
+        default=None, description="folder of the images; by default $TCC_IMAGES_ROOT"
+    )
+
+
+@dataclass(frozen=True)
+class ImagesSplit:
+    """Image files as samples without labels."""
+
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        from tcc.formats.sample import Sample, image_tensor
+
+        file = self.files[index]
+        return Sample(key=file.name, image=image_tensor(image.read_rgb(file)), labels={})
+
+
+class Images(Dataset):
+    """Image files of one folder, sub-folders not read."""
+
+    version: ClassVar[int] = 1
+    Params: ClassVar[type[DatasetParams]] = Params
+
+    def describe(self, params: Params) -> DatasetInfo:
+        root = find_root("images", params.root)
+        files = image.list_images(root)
+        splits = {split: len(keys) for split, keys in _splits(files, params.select).items()}
+        return DatasetInfo(
+            labels=(),
+            splits=FrozenMap(splits),
+            fingerprint=fingerprint_files(root, images=files),
+        )
+
+    def open(self, params: Params, split: str) -> ImagesSplit:
+        root = find_root("images", params.root)
+        keys = _splits(image.list_images(root), params.select)[split]
+        return ImagesSplit(tuple(root / key for key in keys))
+
+
+def _splits(files: list[Path], select: int) -> dict[str, list[str]]:
+    keys = [file.name for file in files]
+    train, selected = cut_select(keys, select)
+    return {"train": train, "select": selected, "val": keys}
+
+
+PLUGIN = Images()

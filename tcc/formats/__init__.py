@@ -1,0 +1,1 @@
+"""Readers and writers of the field's file formats, and the sample that a data set gives."""

@@ -1,0 +1,139 @@
+"""Reads and writes image files as numpy arrays. Free of torch.
+
+What comes in is always 8-bit RGB, upright, or an error that names the file: grey, palette and CMYK
+images are converted, transparency is laid over white, and of 16 bits the upper 8 are kept.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from tcc.errors import DataError
+from tcc.formats import atomic
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+_OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
+_TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa", "RGBX")
+_SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """One image, (H, W, 3) uint8, turned as its EXIF orientation asks.
+
+    Raises:
+        DataError: the file is missing, truncated, corrupt or of a pixel format that has no one
+            meaning as 8-bit RGB (32-bit and floating-point images, Lab).
+    """
+    with _opened(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.array(_to_rgb(image, path))
+
+
+def read_indices(path: Path) -> NDArray[np.uint8]:
+    """An 8-bit map of ids, (H, W): of a palette image the indices, not the colours.
+
+    Raises:
+        DataError: the file is missing, corrupt or not 8-bit with one channel.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("L", "P"):
+            raise DataError(f"{path}: a map of ids has one 8-bit channel, this one is {image.mode}")
+        return np.array(image)
+
+
+def read_uint16(path: Path) -> NDArray[np.uint16]:
+    """A 16-bit greyscale image, (H, W).
+
+    Raises:
+        DataError: the file is missing, corrupt or not 16-bit with one channel.
+    """
+    with _opened(path) as image:
+        if image.mode not in _SIXTEEN_BITS:
+            raise DataError(f"{path}: expected one 16-bit channel, this image is {image.mode}")
+        return np.array(image).astype(np.uint16, copy=False)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels as `read_rgb` gives them, from the header alone.
+
+    Raises:
+        DataError: the file is missing or not an image.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        # the base class's: that of PNG decodes the pixels, in search of EXIF behind them
+        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        return (width, height) if orientation in _SIDEWAYS else (height, width)
+
+
+def write_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Writes (H, W, 3) uint8, (H, W) uint8 or (H, W) uint16 as PNG, atomically."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    atomic.write_bytes(path, buffer.getvalue())
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files of a folder itself, not of its sub-folders, by name.
+
+    Raises:
+        DataError: the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder")
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise DataError(
+            f"{folder}: no image in this folder itself (sub-folders are not read); "
+            f"images end in {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (
+        OSError,
+        SyntaxError,  # Pillow's own for a broken PNG
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DataError(
+            f"{path}: cannot be read as an image, it may be truncated or corrupt ({error})"
+        ) from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion clips at 255
+        return Image.fromarray((np.array(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(white, over).convert("RGB")
+    if image.mode in _OPAQUE:
+        return image.convert("RGB")
+    raise DataError(
+        f"{path}: pixel format {image.mode} is not read; save it as 8-bit RGB "
+        f"(read are {', '.join((*_OPAQUE, *_TRANSPARENT, *_SIXTEEN_BITS))})"
+    )
