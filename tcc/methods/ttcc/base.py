@@ -1,0 +1,86 @@
+"""base, uncompressed: the codec of the first task, with a reconstruction decoder beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from tcc.codec.entropy import round_ste
+from tcc.formats.sample import Batch
+from tcc.methods import Measured
+from tcc.methods.ttcc.kinds import RECONSTRUCTION
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
+
+
+class BaseModel(TrialParts):
+    """base, uncompressed: a codec, its task model, and a reconstruction decoder beside it.
+
+    The decoder's loss enters with weight 1 whatever β; β scales the gradient that it sends into
+    the latent, so that the decoder trains alike for every β and, at β = 0, the codec's gradients
+    are those of a base without decoder, bit for bit.
+    """
+
+    def __init__(
+        self, task: str, codec: Codec, branch: Branch, auxiliary: Branch | None,
+        *, lmbda: float, auxiliary_weight: float,
+    ):  # fmt: skip
+        super().__init__()
+        self.task, self.lmbda, self.auxiliary_weight = task, lmbda, auxiliary_weight
+        self.codec, self.branch, self.auxiliary = codec, branch, auxiliary
+        self.trained = ("codec", "branch") + (("auxiliary",) if auxiliary is not None else ())
+        self.origins = {}
+
+    def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
+        y = self.codec(batch.image_B3HW)
+        y_hat = round_ste(y)
+        rate = bpp(self.codec.entropy(y, y_hat), batch)
+        distortion = self.branch.distortion(y_hat, batch)
+        terms = {"distortion": distortion, "bpp": rate}
+        total = self.lmbda * distortion + rate_weight * rate
+        if self.auxiliary is not None:
+            seen = _ScaleGradient.apply(y_hat, self.auxiliary_weight)
+            if self.auxiliary_weight == 0:
+                seen = y_hat.detach()
+            terms["auxiliary"] = self.auxiliary.distortion(seen, batch)
+            total = total + terms["auxiliary"]
+        return {"total": total, **terms}
+
+    def rd_cost(self, batch: Batch) -> Tensor:
+        y = self.codec(batch.image_B3HW)
+        y_hat = torch.round(y)
+        rate = bpp(self.codec.entropy.measure(y, y_hat), batch)
+        return self.lmbda * self.branch.distortion(y_hat, batch) + rate
+
+    def measure(self, batch: Batch) -> Measured:
+        y = self.codec(batch.image_B3HW)
+        y_hat = torch.round(y)
+        outputs = {self.task: self.branch(y_hat, batch.size)}
+        if self.auxiliary is not None:
+            outputs[RECONSTRUCTION] = self.auxiliary(y_hat, batch.size)
+        bits = streams("base", self.codec.entropy.measure(y, y_hat))
+        return Measured(bits_by_stream=bits, outputs=outputs)
+
+    def task_model(self, task: str) -> Any:
+        branch = self.branch if task == self.task or self.auxiliary is None else self.auxiliary
+        return branch.task_model
+
+    def parameter_groups(self) -> Sequence[Sequence[Parameter]]:
+        own = [*self.codec.parameters(), *self.branch.parameters()]
+        return [own] if self.auxiliary is None else [own, list(self.auxiliary.parameters())]
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None

@@ -1,0 +1,97 @@
+"""enhancement, standalone, single_layer, pretrain: the codec of the second task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tcc.codec.entropy import round_ste
+from tcc.formats.sample import Batch
+from tcc.methods import Measured
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
+
+
+class EnhancementModel(TrialParts):
+    """enhancement, standalone, single_layer, pretrain: one codec for the second task.
+
+    ``base``: the frozen base codec, whose rate counts and whose Ŷ_b is side information through
+    ``tower``; both None where there is no base. Without tower the side information is zero.
+    """
+
+    def __init__(
+        self, task: str, base: Codec | None, tower: nn.Module | None, codec: Codec, branch: Branch,
+        *, lmbda: float, both: bool, entropy_only: bool,
+    ):  # fmt: skip
+        super().__init__()
+        self.task, self.lmbda, self.both, self.entropy_only = task, lmbda, both, entropy_only
+        self.base, self.tower, self.codec, self.branch = base, tower, codec, branch
+        self.origins = {"base": {"base": "codec"}} if base is not None else {}
+        shared = {"codec": "codec", "branch": "branch"}
+        if entropy_only:
+            self.trained = ("codec.entropy",)
+            self.origins["enhancement"] = shared
+        else:
+            self.trained = ("codec", "branch") + (("tower",) if tower is not None else ())
+            self.origins["pretrain"] = shared
+        self.freeze()
+
+    def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
+        frozen = {}
+        if self.base is not None and (self.tower is not None or self.both):
+            frozen["base_hat"] = torch.round(self.base(batch.image_B3HW))
+        if self.entropy_only:
+            frozen["y"] = self.codec(batch.image_B3HW)
+        return frozen
+
+    def _latents(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """y with gradients where it is trained, and Ŷ_b without."""
+        frozen = self.frozen(batch)
+        y = frozen["y"] if self.entropy_only else self.codec(batch.image_B3HW)
+        return y, frozen.get("base_hat")
+
+    def _side(self, base_hat: Tensor | None) -> Tensor | None:
+        return None if self.tower is None or base_hat is None else self.tower(base_hat)
+
+    def _seen(self, y_hat: Tensor, base_hat: Tensor | None) -> Tensor:
+        """What the synthesis sees: Ŷ_e, or Ŷ_e and Ŷ_b where the spec says so."""
+        if not self.both:
+            return y_hat
+        if base_hat is None:
+            raise ValueError("synthesis_input: both needs the base's latent")
+        return torch.cat([y_hat, base_hat], dim=1)
+
+    def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
+        y, base_hat = self._latents(batch)
+        y_hat = round_ste(y)
+        rate = bpp(self.codec.entropy(y, y_hat, self._side(base_hat)), batch)
+        if self.entropy_only:
+            return {"total": rate, "bpp": rate}
+        distortion = self.branch.distortion(self._seen(y_hat, base_hat), batch)
+        total = self.lmbda * distortion + rate_weight * rate
+        return {"total": total, "distortion": distortion, "bpp": rate}
+
+    def rd_cost(self, batch: Batch) -> Tensor:
+        y, base_hat = self._latents(batch)
+        y_hat = torch.round(y)
+        rate = bpp(self.codec.entropy.measure(y, y_hat, self._side(base_hat)), batch)
+        if self.entropy_only:
+            return rate
+        return self.lmbda * self.branch.distortion(self._seen(y_hat, base_hat), batch) + rate
+
+    def measure(self, batch: Batch) -> Measured:
+        y = self.codec(batch.image_B3HW)
+        y_hat, base_hat, bits = torch.round(y), None, {}
+        if self.base is not None:
+            base_y = self.base(batch.image_B3HW)
+            base_hat = torch.round(base_y)
+            bits |= streams("base", self.base.entropy.measure(base_y, base_hat))
+        own = self.codec.entropy.measure(y, y_hat, self._side(base_hat))
+        bits |= streams("enhancement" if self.base is not None else "single_layer", own)
+        output = self.branch(self._seen(y_hat, base_hat), batch.size)
+        return Measured(bits_by_stream=bits, outputs={self.task: output})
+
+    def task_model(self, task: str) -> Any:
+        return self.branch.task_model

@@ -1,0 +1,138 @@
+"""The parts that trial models are made of, and what all of them share.
+
+    x ─ g_a ─ y ─ round ─ ŷ ─ g_s ─ task model ─ ẑ          a Codec, then a Branch
+                          │
+                     entropy model ── side tower ── ŷ_b      conditional: the enhancement
+
+Shape legend: B batch, C latent channels, H W pixels, h w latent cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from tcc.codec.entropy import EntropyModel
+from tcc.codec.geometry import crop_to, pad_to, rescale, resize_to, scaled_size
+from tcc.codec.transforms import AnalysisTransform, SynthesisTransform
+from tcc.errors import CheckpointError
+from tcc.formats.sample import Batch
+
+DOWNSAMPLING = 16  # of the analysis transform
+
+
+class Codec(nn.Module):
+    """An analysis transform and the entropy model of its latent, at one codec scale."""
+
+    def __init__(self, analysis: AnalysisTransform, entropy: EntropyModel, scale: float):
+        super().__init__()
+        self.analysis, self.entropy, self.scale = analysis, entropy, scale
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        """The latent y (B, C, h, w) of images of any size."""
+        coded = pad_to(rescale(image_B3HW, self.scale), DOWNSAMPLING)
+        return self.analysis(coded)
+
+
+class Branch(nn.Module):
+    """A synthesis transform and the task model behind it."""
+
+    def __init__(self, synthesis: SynthesisTransform, task_model: Any, scale: float):
+        super().__init__()
+        self.synthesis, self.task_model, self.scale = synthesis, task_model, scale
+
+    def forward(self, y_hat_BChw: Tensor, size: tuple[int, int]) -> Tensor:
+        """The image-like tensor (B, 3, H, W) that the task model reads."""
+        decoded = self.synthesis(y_hat_BChw)
+        return resize_to(crop_to(decoded, scaled_size(size, self.scale)), size)
+
+    def distortion(self, y_hat_BChw: Tensor, batch: Batch) -> Tensor:
+        """d(Ẑ, Z), a scalar."""
+        return self.task_model.distortion(self(y_hat_BChw, batch.size), batch)
+
+
+class TrialParts(nn.Module):
+    """What the trial models share: which parts are trained, and their checkpoint.
+
+    ``trained`` names the submodules that this trial trains and saves; the rest is frozen.
+    ``origins``: kind of parent → {own submodule: submodule in the parent's checkpoint}.
+    """
+
+    trained: tuple[str, ...]
+    origins: Mapping[str, Mapping[str, str]]
+
+    def freeze(self) -> None:
+        """Leaves only the trained parts with gradients."""
+        self.requires_grad_(False)
+        for name in self.trained:
+            self.get_submodule(name).requires_grad_(True)
+
+    def train(self, mode: bool = True) -> TrialParts:
+        super().train(False)
+        for name in self.trained:
+            self.get_submodule(name).train(mode)
+        self.training = mode
+        return self
+
+    def parameter_groups(self) -> Sequence[Sequence[Parameter]]:
+        return [[parameter for parameter in self.parameters() if parameter.requires_grad]]
+
+    def trained_state(self) -> Mapping[str, Tensor]:
+        return {
+            f"{name}.{key}": value
+            for name in self.trained
+            for key, value in self.get_submodule(name).state_dict().items()
+        }
+
+    def load_trained(self, state: Mapping[str, Tensor]) -> None:
+        known = {f"{name}." for name in self.trained}
+        strange = [key for key in state if not any(key.startswith(prefix) for prefix in known)]
+        if strange:
+            raise CheckpointError(f"checkpoint has unexpected tensors: {', '.join(strange[:5])}")
+        for name in self.trained:
+            load_part(self.get_submodule(name), state, name)
+
+    def load_parents(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+        for kind, parts in self.origins.items():
+            for own, theirs in parts.items():
+                if kind in states:
+                    load_part(self.get_submodule(own), states[kind], theirs)
+
+    def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Nothing is frozen unless a subclass says so."""
+        return {}
+
+    def frozen(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What `precompute` gave for this batch, kept or made now; always in full precision."""
+        if batch.frozen:
+            return batch.frozen
+        with torch.no_grad(), torch.autocast(batch.image_B3HW.device.type, enabled=False):
+            return self.precompute(batch)
+
+
+def bpp(bits: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """Mean bits per pixel of the original images."""
+    height, width = batch.size
+    return torch.stack(list(bits.values())).sum(0).mean() / (height * width)
+
+
+def streams(layer: str, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An entropy model's bits under the names of a layer's streams: ``base.y`` …"""
+    return {f"{layer}.{name}": value.double() for name, value in bits.items()}
+
+
+def load_part(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+    """Loads ``state``'s tensors under ``prefix``, all of them and only them."""
+    own = {
+        key.removeprefix(f"{prefix}."): value
+        for key, value in state.items()
+        if key.startswith(f"{prefix}.")
+    }
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"weights of {prefix!r} do not fit the model: {error}") from None

@@ -1,0 +1,70 @@
+"""direct, pixels: kinds that train no codec, only what reads a frozen latent or the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcc.formats.sample import Batch
+from tcc.methods import Measured
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, streams
+
+
+class DirectModel(TrialParts):
+    """direct: a fresh decoder for the second task on the frozen Ŷ_b, at the base's rate."""
+
+    def __init__(self, task: str, base: Codec, branch: Branch):
+        super().__init__()
+        self.task, self.base, self.branch = task, base, branch
+        self.trained = ("branch",)
+        self.origins = {"base": {"base": "codec"}}
+        self.freeze()
+
+    def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
+        return {"base_hat": torch.round(self.base(batch.image_B3HW))}
+
+    def _distortion(self, batch: Batch) -> Tensor:
+        return self.branch.distortion(self.frozen(batch)["base_hat"], batch)
+
+    def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
+        distortion = self._distortion(batch)
+        return {"total": distortion, "distortion": distortion}
+
+    def rd_cost(self, batch: Batch) -> Tensor:
+        return self._distortion(batch)
+
+    def measure(self, batch: Batch) -> Measured:
+        y = self.base(batch.image_B3HW)
+        y_hat = torch.round(y)
+        return Measured(
+            bits_by_stream=streams("base", self.base.entropy.measure(y, y_hat)),
+            outputs={self.task: self.branch(y_hat, batch.size)},
+        )
+
+    def task_model(self, task: str) -> Any:
+        return self.branch.task_model
+
+
+class PixelsModel(TrialParts):
+    """pixels: the task model on the original image, no codec and no rate."""
+
+    def __init__(self, task: str, task_model: Any):
+        super().__init__()
+        self.task, self.own = task, task_model
+        self.trained, self.origins = ("own",), {}
+
+    def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
+        distortion = self.own.distortion(batch.image_B3HW, batch)
+        return {"total": distortion, "distortion": distortion}
+
+    def rd_cost(self, batch: Batch) -> Tensor:
+        return self.own.distortion(batch.image_B3HW, batch)
+
+    def measure(self, batch: Batch) -> Measured:
+        return Measured(bits_by_stream={}, outputs={self.task: batch.image_B3HW})
+
+    def task_model(self, task: str) -> Any:
+        return self.own
