@@ -1,0 +1,74 @@
+"""Runs a trial so that whatever goes wrong in it becomes its failure record and a log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tcc.errors import StoreError, TccError
+from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
+from tcc.stores import Store
+from tcc.trial.execute import execute
+from tcc.trial.observer import Observer, Silent
+
+log = logging.getLogger("tcc.trial")
+
+
+def attempt(
+    trial: TrialSpec, store: Store, observer: Observer | None = None, *, study: str = ""
+) -> TrialRecord | FailureRecord:
+    """Runs a trial; a deterministic fault becomes its failure record, its traceback is logged.
+
+    Only the death of the process, or an interrupt, ends it in another way.
+    """
+    observer = observer or Silent()
+    store.begin(trial)
+    with _logging_to(store, trial):
+        try:
+            outcome: TrialRecord | FailureRecord = execute(trial, store, observer, study=study)
+        except StoreError:
+            raise  # where nothing can be written, no failure can be either
+        except Exception as error:  # noqa: BLE001 - a boundary: what a trial raises is its failure
+            log.error("failed: %s\n%s", error, traceback.format_exc())
+            outcome = _failure(trial, store, error)
+            store.fail(outcome)
+    observer.finished(outcome)
+    return outcome
+
+
+def _failure(trial: TrialSpec, store: Store, error: Exception) -> FailureRecord:
+    deliberate = isinstance(error, TccError)
+    return FailureRecord(
+        schema=SCHEMA,
+        trial=trial,
+        reason=str(error) if deliberate else f"{type(error).__name__}: {error}",
+        step=getattr(error, "step", None),
+        term=getattr(error, "term", None),
+        log=os.fspath(store.log_path(trial.id)),
+    )
+
+
+@contextmanager
+def _logging_to(store: Store, trial: TrialSpec) -> Iterator[None]:
+    """Sends tcc's log and all warnings to the trial's log.txt while it runs."""
+    handler = logging.FileHandler(store.log_path(trial.id), encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger("tcc"), logging.getLogger("py.warnings")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    logging.captureWarnings(True)
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()

@@ -1,0 +1,165 @@
+"""Measures a trained trial on one split: rates, metrics, and a few decoded images to look at."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tcc import registry
+from tcc.datasets import Split
+from tcc.errors import NonFiniteError
+from tcc.formats.image import write_png
+from tcc.formats.sample import Batch
+from tcc.methods import TrialModel
+from tcc.records import (
+    SCHEMA,
+    EvaluationRecord,
+    EvaluationSpec,
+    ImageResult,
+    Metric,
+    MetricInfo,
+    Rate,
+    TrialSpec,
+)
+from tcc.tasks import Accumulator
+from tcc.trial.data import describe, evaluation_batches, open_split
+from tcc.trial.provenance import provenance
+
+PREVIEWS = 3
+RECONSTRUCTION = "reconstruction"
+
+
+@torch.no_grad()
+def evaluate(
+    model: TrialModel,
+    trial: TrialSpec,
+    spec: EvaluationSpec,
+    *,
+    checkpoint_sha256: str,
+    device: torch.device,
+    study: str,
+    previews: Path | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> EvaluationRecord:
+    """The record of one evaluation, in full precision. Rates are over the original pixels.
+
+    Raises:
+        NonFiniteError: a metric is NaN or infinite; names it.
+    """
+    assert isinstance(model, nn.Module)
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    model.eval()
+    samples = open_split(spec.dataset, spec.split)
+    accumulators = _accumulators(trial, spec)
+    images: list[ImageResult] = []
+    for batch in evaluation_batches(samples):
+        measured = model.measure(batch.to(device))
+        values: list[dict[str, float]] = [{} for _ in batch.keys]
+        for task, accumulator in accumulators.items():
+            predictions = model.task_model(task).predict(measured.outputs[task].float())
+            for mine, found in zip(values, accumulator.update(predictions, batch), strict=True):
+                mine.update({f"{task}/{name}": value for name, value in found.items()})
+        images += _image_results(batch, measured.bits_by_stream, values)
+        if previews is not None and RECONSTRUCTION in measured.outputs:
+            _write_previews(previews, batch, measured.outputs[RECONSTRUCTION], len(images))
+        if report is not None:
+            report(len(images), len(samples))
+    return EvaluationRecord(
+        schema=SCHEMA,
+        trial=trial.id,
+        evaluation=spec,
+        checkpoint_sha256=checkpoint_sha256,
+        rates=(_rate(images, spec.rate),),
+        metrics=_metrics(spec, accumulators),
+        per_image=tuple(images),
+        timings={"evaluate": time.monotonic() - clock},
+        provenance=provenance(study, str(device), started_at),
+    )
+
+
+def select_batches(samples: Split) -> list[Batch]:
+    """The select split, whole, in memory: it is read at every evaluation of val/rd_cost."""
+    return list(evaluation_batches(samples))
+
+
+def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulator]:
+    wanted = {name.partition("/")[0] for name in spec.metrics}
+    classes = describe(spec.dataset).classes
+    accumulators = {}
+    for use in trial.recipe.tasks:
+        if use.name in wanted:
+            task = registry.load("tasks", use.plugin)
+            params = task.Params.model_validate(dict(use.params))
+            accumulators[use.name] = task.accumulator(params, classes.get(task.label, ()))
+    return accumulators
+
+
+def _image_results(
+    batch: Batch, bits: Mapping[str, Tensor], values: list[dict[str, float]]
+) -> list[ImageResult]:
+    height, width = batch.size
+    columns = {stream: value.tolist() for stream, value in bits.items()}
+    return [
+        ImageResult(
+            key=key,
+            height=height,
+            width=width,
+            bits_by_stream={stream: column[index] for stream, column in columns.items()},
+            metrics=values[index],
+        )
+        for index, key in enumerate(batch.keys)
+    ]
+
+
+def _rate(images: list[ImageResult], source: str) -> Rate:
+    bits: dict[str, float] = defaultdict(float)
+    bpp: dict[str, float] = defaultdict(float)
+    for image in images:
+        for stream, value in image.bits_by_stream.items():
+            bits[stream] += value
+            bpp[stream] += value / (image.height * image.width)
+    return Rate(
+        bits_by_stream=bits,
+        num_pixels=sum(image.height * image.width for image in images),
+        bpp_by_stream={stream: value / len(images) for stream, value in bpp.items()},
+        source=source,
+    )
+
+
+def _metrics(spec: EvaluationSpec, accumulators: Mapping[str, Accumulator]) -> tuple[Metric, ...]:
+    metrics = []
+    for task_name, accumulator in accumulators.items():
+        found = accumulator.compute()
+        for info in registry.load("tasks", task_name).metrics:
+            name = f"{task_name}/{info.name}"
+            if name in spec.metrics and info.name in found:
+                metrics.append(_finite(name, info, found[info.name]))
+    return tuple(metrics)
+
+
+def _finite(name: str, info: MetricInfo, value: float) -> Metric:
+    if not math.isfinite(value):
+        raise NonFiniteError(f"metric {name} is {value}", term=name)
+    return Metric(name=name, value=value, unit=info.unit, higher_is_better=info.higher_is_better)
+
+
+def _write_previews(folder: Path, batch: Batch, decoded: Tensor, seen: int) -> None:
+    first = seen - len(batch)
+    for index in range(min(len(batch), PREVIEWS - first)):
+        stem = Path(batch.keys[index]).stem
+        write_png(folder / f"{stem}.original.png", _to_uint8(batch.image_B3HW[index]))
+        write_png(folder / f"{stem}.{RECONSTRUCTION}.png", _to_uint8(decoded[index]))
+
+
+def _to_uint8(image_3HW: Tensor) -> Any:
+    """(H, W, 3) uint8 array of an image-like tensor."""
+    pixels = image_3HW.float().clamp(0, 1).mul(255).round().byte()
+    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()

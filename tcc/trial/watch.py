@@ -1,0 +1,58 @@
+"""Times the phases of a running trial and tells its store and its observer where it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from tcc.records import Progress, TrialSpec
+from tcc.stores import Store
+from tcc.trial.observer import Observer
+
+
+class Watch:
+    """Times the phases of a trial and tells its observer and its store where it is."""
+
+    def __init__(self, trial: TrialSpec, store: Store, observer: Observer):
+        self.trial, self.store, self.observer = trial, store, observer
+        self.begun = self.lapped = time.monotonic()
+        self.timings: dict[str, float] = {}
+        self.loss: float | None = None
+        self.bpp: float | None = None
+        self.told = 0.0
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.begun
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        now = time.monotonic()
+        seconds, self.lapped = now - self.lapped, now
+        return seconds
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes one step's values: into metrics.jsonl, to the observer, into the progress."""
+        self.store.append_metrics(self.trial.id, step, values)
+        self.observer.log(step, values)
+        self.loss = values.get("train/total", self.loss)
+        self.bpp = values.get("train/bpp", self.bpp)
+        self.at("train", step, self.trial.recipe.train.steps)
+
+    def at(self, phase: str, step: int, steps: int) -> None:
+        """Tells where the trial is, once a second at the most."""
+        if time.monotonic() - self.told < 1.0 and step < steps:
+            return
+        self.told = time.monotonic()
+        in_phase = self.told - self.lapped
+        progress = Progress(
+            trial=self.trial.id,
+            phase=phase,
+            step=step,
+            steps=steps,
+            loss=self.loss,
+            bpp=self.bpp,
+            elapsed_s=self.elapsed(),
+            eta_s=in_phase * (steps - step) / step if step else None,
+        )
+        self.store.write_progress(progress)
+        self.observer.progress(progress)
