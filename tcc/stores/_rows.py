@@ -1,0 +1,61 @@
+"""Metric rows: one JSON object a line, added while a trial runs; a killed writer tears one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tcc.errors import RecordError, StoreError
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds one row, after cutting off what a killed writer left unfinished.
+
+    Raises:
+        RecordError: a value is not a finite number or not JSON.
+        StoreError: the file cannot be written.
+    """
+    try:
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: row {dict(row)} cannot be written: {error}") from None
+    try:
+        with path.open("a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end and not _ends_line(file, end):
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(line)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def read_rows(path: Path, report: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+    """The rows of a file. A torn last line is left out; another unreadable one is left out too,
+    and its number, from 1, told to ``report``."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                row = _parse(line)
+                if row is not None:
+                    yield row
+                elif line.endswith(b"\n"):
+                    report(number)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _ends_line(file: Any, end: int) -> bool:
+    file.seek(end - 1)
+    return file.read(1) == b"\n"

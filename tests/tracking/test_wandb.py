@@ -1,0 +1,212 @@
+"""W&B runs, written offline by the real SDK and read back from their files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tcc import registry
+from tcc.tracking import Table, Tracker
+from tcc.tracking.wandb import WandbTracker
+
+
+@pytest.fixture
+def tracker() -> WandbTracker:
+    return WandbTracker()
+
+
+@pytest.fixture
+def read_runs(support):
+    return support("wandb_file").read_runs
+
+
+def test_every_tracker_plugin_is_a_tracker():
+    assert "wandb" in registry.names("tracking")
+    for name in registry.names("tracking"):
+        plugin = registry.load("tracking", name)
+        assert isinstance(plugin, Tracker)
+        assert plugin.Params() is not None
+
+
+def test_the_plugin_imports_without_wandb_and_torch():
+    code = (
+        "import sys; import tcc.tracking.wandb as plugin; plugin.PLUGIN.Params(); "
+        "print([name for name in ('wandb', 'torch') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_a_trial_is_one_offline_run(tracker, tmp_path, make_trial, record, read_runs):
+    run = tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path)
+    run.log(10, {"train/total": 0.1 + 0.2, "train/rate": 1.0})
+    run.log(10, {"val/rd_cost": 0.75})
+    run.log(20, {"train/total": 0.25})
+    run.finish(record)
+    runs = read_runs(tmp_path)
+    assert list(runs) == ["aa11"]
+    (read,) = runs["aa11"]
+    assert read.folder.name.startswith("offline-run-")
+    assert (read.project, read.group, read.job_type) == ("tcc", "tiny", "enhancement")
+    assert read.name == "enhancement λ_e=0.1"
+    assert set(read.tags) == {"tiny", "depth", "reconstruction", "scenes", "seed-2", "enhancement"}
+    assert read.exit_code == 0
+    rows = [{key: row[key] for key in row if "/" in key or key == "_step"} for row in read.history]
+    assert rows == [
+        {"_step": 10, "train/total": 0.1 + 0.2, "train/rate": 1, "val/rd_cost": 0.75},
+        {"_step": 20, "train/total": 0.25},
+    ]
+    config = {key: value for key, value in read.config.items() if key != "_wandb"}
+    recipe = config.pop("recipe")
+    assert config == {
+        "lambda_b": 0.3,
+        "lambda_e": 0.1,
+        "beta": 0.01,
+        "seed": 2,
+        "kind": "enhancement",
+        "variant": "",
+        "pair": "depth-reconstruction",
+        "datasets": ["scenes"],
+        "needs": ["bb22"],
+    }
+    assert recipe["train"]["steps"] == 40
+    assert recipe["method"]["params"] == {"sizes": [16]}
+
+
+def test_the_summary_keeps_rates_of_each_source_and_data_set_apart(
+    tracker, tmp_path, make_trial, record, read_runs
+):
+    tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path).finish(record)
+    (read,) = read_runs(tmp_path)["aa11"]
+    summary = {key: value for key, value in read.summary.items() if not key.startswith("_")}
+    assert summary == {
+        "best_step": 30,
+        "best_rd_cost": 0.5,
+        "rate/total_bpp": 1.75,
+        "rate/base_bpp": 0.75,
+        "rate/enhancement_bpp": 1.0,
+        "rate/estimated/total_bpp": 0.875,
+        "rate/estimated/base_bpp": 0.375,
+        "rate/estimated/enhancement_bpp": 0.5,
+        "reconstruction/psnr": 30.0,
+        "kodak.val/rate/total_bpp": 0.875,
+        "kodak.val/rate/base_bpp": 0.375,
+        "kodak.val/rate/enhancement_bpp": 0.5,
+        "kodak.val/reconstruction/psnr": 28.0,
+    }
+
+
+def test_a_failed_trial_is_a_failed_run(tracker, tmp_path, make_trial, failure, read_runs):
+    tracker.start({}, trial=make_trial("ff00"), study="t", directory=tmp_path).finish(failure)
+    (read,) = read_runs(tmp_path)["ff00"]
+    assert read.exit_code == 1
+    assert read.summary["failure"] == "loss is nan"
+    assert (read.summary["failure_step"], read.summary["failure_term"]) == (3, "rate")
+
+
+def test_trials_that_share_a_process_and_a_thread_are_runs_of_their_own(
+    tracker, tmp_path, make_trial, record, read_runs
+):
+    def work():
+        for index in range(3):
+            trial = make_trial(f"t{index}")
+            run = tracker.start({}, trial=trial, study="tiny", directory=tmp_path)
+            run.log(1, {"train/total": float(index)})
+            run.finish(record)
+
+    thread = threading.Thread(target=work)  # as in Ray's function trainables
+    thread.start()
+    thread.join()
+    runs = read_runs(tmp_path)
+    assert sorted(runs) == ["t0", "t1", "t2"]
+    assert [runs[f"t{index}"][0].history[0]["train/total"] for index in range(3)] == [0, 1, 2]
+
+
+def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs):
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "six.png")
+    tracker.summarise(
+        {"project": "codecs"},
+        study="tiny",
+        directory=tmp_path / "runs",
+        tables={
+            "rd_points": Table(columns=("trial", "rate_bpp"), rows=(("aa11", 0.5), ("bb22", None))),
+            "bd_rates": Table(columns=("verdict",), rows=()),
+        },
+        images={"figures/six": tmp_path / "six.png"},
+        config={"trials": 30},
+    )
+    (read,) = read_runs(tmp_path / "runs")["study-tiny"]
+    assert (read.project, read.group, read.job_type) == ("codecs", "tiny", "study")
+    assert read.config["trials"] == 30
+    (row,) = read.history
+    assert row["rd_points/_type"] == "table-file"
+    assert row["bd_rates/_type"] == "table-file"
+    assert row["figures/six/_type"] == "image-file"
+    files = read.folder / "files"
+    table = json.loads((files / row["rd_points/path"]).read_text())
+    assert table["columns"] == ["trial", "rate_bpp"]
+    assert table["data"] == [["aa11", 0.5], ["bb22", None]]
+    assert Image.open(files / row["figures/six/path"]).size == (8, 6)
+
+
+def test_all_files_lie_in_the_store(tracker, tmp_path, make_trial, record):
+    tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path).finish(record)
+    tables = {"t": Table(columns=("a",), rows=((1,),))}
+    tracker.summarise({}, study="tiny", directory=tmp_path, tables=tables, images={}, config={})
+    assert [path.name for path in tmp_path.iterdir()] == ["wandb"]
+    assert list(Path.cwd().iterdir()) == []
+    staged = Path.home() / ".local" / "share" / "wandb" / "artifacts" / "staging"
+    assert not staged.exists()
+    assert list((tmp_path / "wandb" / "artifacts" / "staging").iterdir())
+
+
+def test_disabled_writes_nothing(tracker, tmp_path, make_trial, record):
+    run = tracker.start(
+        {"mode": "disabled"}, trial=make_trial(), study="tiny", directory=tmp_path / "runs"
+    )
+    run.log(1, {"train/total": 1.0})
+    run.finish(record)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_whatever_goes_wrong_is_one_message(tracker, tmp_path, make_trial, record, caplog):
+    (tmp_path / "runs").write_text("not a folder")
+    with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
+        run = tracker.start({}, trial=make_trial(), study="t", directory=tmp_path / "runs")
+        run.log(1, {"train/total": 1.0})
+        run.finish(record)
+    (message,) = _said(caplog)
+    assert "starting the run of trial aa11" in message
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
+        tracker.start({"mod": "offline"}, trial=make_trial(), study="t", directory=tmp_path)
+        tracker.summarise(
+            {}, study="t", directory=tmp_path, tables={}, images={"x": tmp_path / "none.png"},
+            config={},
+        )  # fmt: skip
+    wrong_key, no_file = _said(caplog)
+    assert "mod" in wrong_key
+    assert "none.png" in no_file
+
+
+def test_a_value_that_wandb_refuses_ends_the_mirror_only(
+    tracker, tmp_path, make_trial, record, caplog
+):
+    run = tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path)
+    with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
+        run.log(1, {1: 1.0})  # a name must be text
+        run.log(2, {"train/total": 1.0})
+        run.finish(record)
+    (message,) = _said(caplog)
+    assert "logging step 1 of run aa11" in message
+
+
+def _said(caplog) -> list[str]:
+    return [item.getMessage() for item in caplog.records if item.name == "tcc.tracking"]
