@@ -1,0 +1,76 @@
+"""Task plug-ins: one file a task, holding its model, distortion and metrics.
+
+This page is the contract. A plug-in file ends with ``PLUGIN = MyTask()``; importing it must not
+import torch (its methods may), since specs and plans are made without.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from tcc.records import MetricInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tcc.formats.sample import Batch
+
+
+class TaskParams(BaseModel):
+    """What the spec may set of a task; every field can change the trained weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskModel(Protocol):
+    """A torch ``nn.Module`` that is appended to a synthesis transform."""
+
+    def distortion(self, image_B3HW: Tensor, batch: Batch) -> Tensor:
+        """d(Ẑ, Z), a scalar. ``image_B3HW``: what the synthesis gave, nominally 0 to 1 but not
+        clamped, of the batch's original size. Works in training and in evaluation mode alike."""
+        ...
+
+    def predict(self, image_B3HW: Tensor) -> Sequence[Any]:
+        """One prediction an image, in the form that the task's accumulator reads."""
+        ...
+
+
+class Accumulator(Protocol):
+    """Gathers a whole split's metrics; its memory does not grow with the images' pixels."""
+
+    def update(self, predictions: Sequence[Any], batch: Batch) -> list[dict[str, float]]:
+        """Adds one batch; gives each image's own values of the per-image metrics. A metric that
+        does not apply to an image (no valid pixel, too small) is left out."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Each metric over all images so far; one that never applied is left out."""
+        ...
+
+
+class Task(ABC):
+    """A task that a codec serves."""
+
+    version: ClassVar[int] = 1  # raised when its numbers change
+    Params: ClassVar[type[TaskParams]]
+    label: ClassVar[str]  # the label kind it needs; "image" where the image itself is the target
+    metrics: ClassVar[tuple[MetricInfo, ...]]  # the headline metric first
+    tiny: ClassVar[Mapping[str, Any]] = {}  # parameters for fast tests
+
+    @abstractmethod
+    def build(self, params: Any, classes: tuple[str, ...]) -> TaskModel:
+        """A new task model. Its initial weights come from torch's global generator, which the
+        caller has seeded. ``classes``: names of the data set's classes of this label kind."""
+
+    @abstractmethod
+    def accumulator(self, params: Any, classes: tuple[str, ...]) -> Accumulator:
+        """A new, empty accumulator."""
+
+    @property
+    def headline(self) -> MetricInfo:
+        """The metric that curves of this task are drawn in."""
+        return self.metrics[0]

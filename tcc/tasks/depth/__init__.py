@@ -1,0 +1,56 @@
+"""Depth: disparity of every pixel, in Cityscapes' raw 16-bit form; raw 0 is invalid.
+
+The network gives ẑ for z = (raw − 1) / 32768, so disparity in pixels is 128·z. Distortion and
+metric: root mean square error of the disparity in pixels, pooled over the valid pixels of the batch
+and of the whole set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tcc.records import MetricInfo
+from tcc.tasks import Task
+from tcc.tasks._weights import NetworkParams, WeightNames
+
+if TYPE_CHECKING:
+    from tcc.tasks.depth.metric import DepthAccumulator
+    from tcc.tasks.depth.model import DepthModel
+
+
+class DepthParams(NetworkParams):
+    """``small``: a light convolutional network for images of any size.
+
+    On uncompressed scenes of 64×64 (standard deviation 37 px) it reaches an RMSE of 6.3 px in 500
+    steps of batch 8 (5 CPU-seconds) and 4.5 px in 1500.
+    """
+
+    published: ClassVar[Mapping[str, WeightNames]] = {
+        "lraspp_mobilenet_v3_large": WeightNames(
+            "LRASPP_MobileNet_V3_Large_Weights", "MobileNet_V3_Large_Weights"
+        )
+    }
+    model: Literal["small", "lraspp_mobilenet_v3_large"] = "small"
+
+
+class Depth(Task):
+    """See the module."""
+
+    Params = DepthParams
+    label = "disparity"
+    tiny = {"width": 8}
+    metrics = (MetricInfo(name="rmse", unit="px", higher_is_better=False, per_image=True),)
+
+    def build(self, params: DepthParams, classes: tuple[str, ...]) -> DepthModel:
+        from tcc.tasks.depth.model import DepthModel, build_network
+
+        return DepthModel(build_network(params))
+
+    def accumulator(self, params: Any, classes: tuple[str, ...]) -> DepthAccumulator:
+        from tcc.tasks.depth.metric import DepthAccumulator
+
+        return DepthAccumulator()
+
+
+PLUGIN = Depth()
