@@ -5,6 +5,6 @@
 
 from tcc.trial.attempt import attempt
 from tcc.trial.execute import execute
-from tcc.trial.observer import Observer, Silent
+from tcc.trial.observer import Observer, Printing, Silent
 
-__all__ = ["Observer", "Silent", "attempt", "execute"]
+__all__ = ["Observer", "Printing", "Silent", "attempt", "execute"]

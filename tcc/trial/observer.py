@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from tcc.records import FailureRecord, Progress, TrialRecord
 
@@ -32,3 +33,33 @@ class Silent:
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def finished(self, outcome: TrialRecord | FailureRecord) -> None: ...
+
+
+class Printing:
+    """Prints where the trial is, one line each few seconds, and how it ended; for `tcc trial`."""
+
+    def __init__(self, stream: TextIO, every_s: float = 2.0):
+        self.stream, self.every_s, self.told = stream, every_s, 0.0
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self.told < self.every_s and progress.step < progress.steps:
+            return
+        self.told = now
+        parts = [f"{progress.phase} {progress.step}/{progress.steps}"]
+        parts += [f"loss {progress.loss:.4g}"] if progress.loss is not None else []
+        parts += [f"{progress.bpp:.4g} bpp"] if progress.bpp is not None else []
+        parts += [f"{progress.eta_s:.0f} s left"] if progress.eta_s else []
+        print("  ".join(parts), file=self.stream, flush=True)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def finished(self, outcome: TrialRecord | FailureRecord) -> None:
+        if isinstance(outcome, FailureRecord):
+            print(f"failed: {outcome.reason}\nlog: {outcome.log}", file=self.stream)
+            return
+        for item in outcome.evaluations:
+            rates = [f"{rate.bpp:.4f} bpp {rate.source}" for rate in item.rates]
+            metrics = [f"{metric.name} {metric.value:.4f} {metric.unit}" for metric in item.metrics]
+            where = f"{item.evaluation.dataset.name} {item.evaluation.split}"
+            print(f"{where}: {', '.join([*rates, *metrics]).strip()}", file=self.stream)

@@ -69,8 +69,10 @@ class BaseModel(TrialParts):
         return branch.task_model
 
     def parameter_groups(self) -> Sequence[Sequence[Parameter]]:
-        own = [*self.codec.parameters(), *self.branch.parameters()]
-        return [own] if self.auxiliary is None else [own, list(self.auxiliary.parameters())]
+        """The decoder's gradients are clipped apart, so that they never weaken the codec's."""
+        parts = [[self.codec, self.branch], [self.auxiliary] if self.auxiliary else []]
+        groups = [[p for part in group for p in part.parameters()] for group in parts]
+        return [[p for p in group if p.requires_grad] for group in groups if group]
 
 
 class _ScaleGradient(torch.autograd.Function):

@@ -66,10 +66,10 @@ class TrialParts(nn.Module):
     origins: Mapping[str, Mapping[str, str]]
 
     def freeze(self) -> None:
-        """Leaves only the trained parts with gradients."""
-        self.requires_grad_(False)
-        for name in self.trained:
-            self.get_submodule(name).requires_grad_(True)
+        """Takes the gradients of all but the trained parts."""
+        for name, parameter in self.named_parameters():
+            if not any(name.startswith(f"{part}.") for part in self.trained):
+                parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> TrialParts:
         super().train(False)

@@ -1,0 +1,162 @@
+"""Whole trials on generated scenes through the real store: records, repeats, failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import pytest
+import torch
+
+from tcc.errors import TrialError
+from tcc.records import FailureRecord, Plan, TrialRecord, TrialSpec
+from tcc.stores import Store, open_store
+from tcc.trial import attempt, execute
+
+
+def run_all(plan: Plan, store: Store, *kinds: str) -> dict[str, TrialRecord]:
+    """Runs the plan's trials (of some kinds) in order; kind → the last one's record."""
+    records = {}
+    for trial in plan:
+        if not kinds or trial.kind in kinds:
+            outcome = attempt(trial, store, study=plan.study)
+            assert isinstance(outcome, TrialRecord), outcome
+            records[trial.kind] = outcome
+    return records
+
+
+def comparable(record: TrialRecord) -> TrialRecord:
+    """The record without what may differ between two runs."""
+    nowhere = dataclasses.replace(record.provenance, started_at="", machine="", study="")
+    evaluations = tuple(
+        dataclasses.replace(item, timings={}, provenance=nowhere) for item in record.evaluations
+    )
+    return dataclasses.replace(record, timings={}, provenance=nowhere, evaluations=evaluations)
+
+
+def test_every_kind_runs_and_its_rates_add_up(tiny_plan, tmp_path):
+    # odd sizes: the bits are over the original pixels, not the padded ones
+    plan = tiny_plan("data.scenes.size=[37,50]")
+    records = run_all(plan, open_store(tmp_path))
+    assert set(records) == {trial.kind for trial in plan}
+    for kind, record in records.items():
+        (evaluation,) = record.evaluations
+        (rate,) = evaluation.rates
+        assert rate.num_pixels == 6 * 37 * 50
+        assert {(image.height, image.width) for image in evaluation.per_image} == {(37, 50)}
+        for stream, bpp in rate.bpp_by_stream.items():
+            images = [image.bits_by_stream[stream] / (37 * 50) for image in evaluation.per_image]
+            assert bpp == pytest.approx(sum(images) / 6, rel=1e-12)
+            assert rate.bits_by_stream[stream] == pytest.approx(sum(images) * 37 * 50)
+        layers = {
+            "enhancement": {"base.y", "enhancement.y"},
+            "standalone": {"base.y", "enhancement.y"},
+            "single_layer": {"single_layer.y"},
+            "pretrain": {"single_layer.y"},
+            "pixels": set(),
+        }.get(kind, {"base.y"})
+        assert set(rate.bpp_by_stream) == layers
+        assert rate.bpp == pytest.approx(sum(rate.bpp_by_stream.values()))
+        assert {item.name.partition("/")[0] for item in evaluation.metrics} <= {
+            "depth",
+            "reconstruction",
+        }
+    base_rate = records["base"].evaluations[0].rates[0].bpp_by_stream["base.y"]
+    for kind in ("direct", "enhancement", "standalone"):
+        assert records[kind].evaluations[0].rates[0].bpp_by_stream["base.y"] == base_rate
+
+
+def test_a_trial_run_twice_gives_the_same_bits(tiny_plan, tmp_path):
+    plan = tiny_plan()
+    kinds = ("pretrain", "base", "enhancement")
+    torch.manual_seed(1)
+    first = run_all(plan, open_store(tmp_path / "a"), *kinds)
+    torch.manual_seed(2)  # nothing that ran before in the process may matter
+    torch.set_num_threads(2)
+    second = run_all(plan, open_store(tmp_path / "b"), *kinds)
+    for kind in kinds:
+        assert comparable(first[kind]) == comparable(second[kind])
+        assert first[kind].training.checkpoint_sha256 == second[kind].training.checkpoint_sha256
+
+
+def test_a_base_is_untouched_by_what_stands_on_it(tiny_plan, tmp_path):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    run_all(plan, store, "pretrain", "base")
+
+    def digests() -> dict[str, str]:
+        bases = [trial.id for trial in plan if trial.kind == "base"]
+        return {id: hashlib.sha256(store.checkpoint(id).read_bytes()).hexdigest() for id in bases}
+
+    before = digests()
+    records = run_all(plan, store, "enhancement", "direct", "standalone")
+    assert digests() == before
+    for need, used in records["enhancement"].training.parents_sha256.items():
+        assert before.get(need, used) == used
+
+
+def test_the_base_at_beta_0_is_the_same_without_its_decoder(tiny_plan, tmp_path):
+    from safetensors.torch import load_file
+
+    found = []
+    for changes in ((), ("model.reconstruction_decoder=false", "grid.beta=[0]")):
+        plan, store = tiny_plan(*changes), open_store(tmp_path / str(len(changes)))
+        base = next(t for t in plan if t.kind == "base" and t.axes["beta"] == 0)
+        assert isinstance(attempt(base, store), TrialRecord)
+        found.append(load_file(store.checkpoint(base.id)))
+    with_decoder, without = found
+    assert len(without) < len(with_decoder)
+    assert all(torch.equal(value, with_decoder[name]) for name, value in without.items())
+
+
+def test_a_new_evaluation_trains_nothing(tiny_plan, tmp_path):
+    store = open_store(tmp_path)
+    before = run_all(tiny_plan(), store, "base")["base"]
+    checkpoint = store.checkpoint(before.trial.id)
+    written = checkpoint.stat().st_mtime_ns
+    plan = tiny_plan("evaluate=[{}, {split: select}]")
+    after = run_all(plan, store, "base")["base"]
+    assert after.trial.id == before.trial.id
+    assert checkpoint.stat().st_mtime_ns == written
+    assert len(after.evaluations) == 2
+    assert before.evaluations[0] in after.evaluations
+    assert after.training == before.training
+
+
+class Poisoned:
+    """An observer that breaks the trial it watches, at its first value."""
+
+    def progress(self, progress): ...
+
+    def log(self, step, values):
+        raise ZeroDivisionError("broken on purpose")
+
+    def finished(self, outcome):
+        self.outcome = outcome
+
+
+def test_a_fault_becomes_a_failure_with_its_log(tiny_plan, tmp_path):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    observer = Poisoned()
+    outcome = attempt(plan.trials[0], store, observer)
+    assert isinstance(outcome, FailureRecord)
+    assert observer.outcome == outcome == store.failure(plan.trials[0].id)
+    assert "ZeroDivisionError: broken on purpose" in outcome.reason
+    assert "Traceback" in store.log_path(outcome.trial.id).read_text()
+    assert store.record(outcome.trial.id) is None
+
+
+def test_a_trial_whose_parent_has_no_result_says_so(tiny_plan, tmp_path):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    direct = next(trial for trial in plan if trial.kind == "direct")
+    with pytest.raises(TrialError, match=direct.needs[0]):
+        execute(direct, store)
+
+
+def test_a_diverging_trial_fails_with_step_and_term(tiny_plan, tmp_path):
+    plan = tiny_plan("train.lr=1e38", "train.clip=1e30")
+    trial: TrialSpec = next(item for item in plan if item.kind == "base")
+    outcome = attempt(trial, open_store(tmp_path))
+    assert isinstance(outcome, FailureRecord)
+    assert outcome.step is not None
+    assert outcome.step >= 1
+    assert outcome.term
