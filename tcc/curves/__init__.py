@@ -1,0 +1,10 @@
+"""From records to RD points and curves, and from curves to BD-rate verdicts.
+
+points             trial records → RD curves, one a family, pair, data set, rate source and seed
+front              one curve cleaned and reduced to its Pareto front
+bdrate             two curves → a BD-rate verdict
+seeds              the verdicts of several seeds → their mean, interval and verdict
+comparisons        all curves of a study → one verdict row a comparison
+side_information   what conditioning on the base saves the enhancement
+files              RD files in CompressAI's JSON or CSV; a verdict as JSON or text
+"""

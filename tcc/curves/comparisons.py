@@ -1,0 +1,253 @@
+"""Which curves are compared with which, and what comes of it: one `Comparison` a row of the report.
+
+Against the baseline (the spec's ``report.anchor``, β = 0): base, direct and scalable curves, these
+on the total rate and on the enhancement's own, one a base, then their mean over λ_b. Against
+references at the same β and λ_b: scalable against standalone, single layer and simulcast. Seeds
+are paired: each seed's test curve meets that seed's anchor curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tcc.curves.bdrate import verdict
+from tcc.curves.deltas import Delta, deltas
+from tcc.curves.points import LEVELS
+from tcc.curves.seeds import Interval, average, summarise
+from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve, RDPoint
+
+BASELINE = "baseline"
+REFERENCES = ("standalone", "single_layer", "simulcast")  # of scalable curves
+_AGAINST_BASELINE = ("base", "direct", "direct_published", "scalable", "enhancement_only")
+_PER_BASE = ("scalable", "enhancement_only")
+_SYMBOLS = {"beta": "β", "lambda_b": "λ_b", "lambda_e": "λ_e"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One row: a test curve against its anchor over all seeds.
+
+    ``test`` and ``anchor`` are keys of the lowest seed, whose `seed` is no part of the row. In a
+    mean over bases both lack ``lambda_b``, there are no deltas, and ``over`` holds the λ_b.
+    """
+
+    reference: str  # what the anchor is: baseline, standalone, single_layer or simulcast
+    test: CurveKey
+    anchor: CurveKey
+    metric: MetricInfo
+    over: tuple[float, ...]
+    per_seed: tuple[tuple[int, BDRate], ...]
+    summary: BDRate
+    bootstrap: Interval | None  # of the summary's mean; None below five seeds
+    deltas: tuple[Delta, ...]  # test minus anchor at equal λ, one an RD point
+
+    @property
+    def rate(self) -> str:
+        """Which rate is compared: ``enhancement`` or ``total``."""
+        return "enhancement" if self.test.family == "enhancement_only" else "total"
+
+
+def compare(
+    curves: Iterable[RDCurve],
+    *,
+    anchor: Mapping[str, float],
+    refusals: Sequence[str] = (),
+) -> tuple[Comparison, ...]:
+    """Every comparison that the curves allow, in the order of the test curves.
+
+    Coded curves meet coded ones, estimated ones estimated; a reader that wants one row filters on
+    ``test.source``.
+
+    Args:
+        curves: of `points.curves_of`.
+        anchor: the axes of the baseline, such as ``{"beta": 0.0}``.
+        refusals: reasons why no BD-rate of this study may be given, if any.
+    """
+    curves = tuple(curves)
+    groups = _by_group(curves)
+    ceilings = _ceilings(curves)
+    rows: list[Comparison] = []
+    for tests in groups.values():
+        key = next(iter(tests.values())).key
+        for reference, anchors in _anchors(key, anchor, groups):
+            row = _compare(reference, tests, anchors, ceilings, refusals)
+            if row is not None:
+                rows.append(row)
+    return tuple(_with_means(rows))
+
+
+def describe(key: CurveKey) -> str:
+    """A curve in one line: family, pair, fixed axes, variant."""
+    family = f"{key.family.replace('_', ' ')} {'→'.join(key.tasks)}"
+    return ", ".join([family, *_axes(key.fixed), *([key.variant] if key.variant else [])])
+
+
+_Group = Mapping[int, RDCurve]  # seed → curve of one key
+_Groups = Mapping[CurveKey, _Group]  # by the key with seed 0
+
+
+def _by_group(curves: Sequence[RDCurve]) -> dict[CurveKey, dict[int, RDCurve]]:
+    groups: dict[CurveKey, dict[int, RDCurve]] = {}
+    for curve in curves:
+        if curve.key.family not in LEVELS:
+            groups.setdefault(replace(curve.key, seed=0), {})[curve.key.seed] = curve
+    return groups
+
+
+def _anchors(
+    test: CurveKey, axes: Mapping[str, float], groups: _Groups
+) -> Iterator[tuple[str, _Group]]:
+    """The curves that a test curve is compared with, and what they are to it."""
+    key = replace(test, seed=0)
+    moved = {**key.fixed, **axes}
+    if key.family in _AGAINST_BASELINE and moved.keys() == key.fixed.keys() and moved != key.fixed:
+        # at β = 0 every β mode is one and the same trial, planned without a variant
+        found = groups.get(replace(key, fixed=moved)) or groups.get(
+            replace(key, fixed=moved, variant="")
+        )
+        if found:
+            yield BASELINE, found
+    if key.family != "scalable":
+        return
+    for family in REFERENCES:
+        wanted = replace(key, family=family)
+        if family == "single_layer":
+            wanted = replace(wanted, tasks=key.tasks[-1:], fixed={}, variant="")
+        if wanted in groups:
+            yield family, groups[wanted]
+
+
+def _compare(
+    reference: str,
+    tests: _Group,
+    anchors: _Group,
+    ceilings: Mapping[tuple[object, ...], float],
+    refusals: Sequence[str],
+) -> Comparison | None:
+    shared = sorted(tests.keys() & anchors.keys())
+    if not shared:
+        return None
+    test, anchor = tests[shared[0]], anchors[shared[0]]
+    ceiling = ceilings.get(_ceiling_key(test.key))
+    per_seed = {seed: _verdict(anchors[seed], tests[seed], ceiling, refusals) for seed in shared}
+    missing = [
+        f"seed {seed} is left out: it has no {side} curve"
+        for seed in sorted(tests.keys() ^ anchors.keys())
+        for side in (["anchor"] if seed in tests else ["test"])
+    ]
+    summary, bootstrap = summarise(per_seed, missing=missing)
+    pairs = {seed: (anchors[seed], tests[seed]) for seed in shared}
+    return Comparison(
+        reference=reference,
+        test=test.key,
+        anchor=anchor.key,
+        metric=test.metric,
+        over=(),
+        per_seed=tuple(per_seed.items()),
+        summary=summary,
+        bootstrap=bootstrap,
+        deltas=deltas(pairs),
+    )
+
+
+def _verdict(
+    anchor: RDCurve, test: RDCurve, ceiling: float | None, refusals: Sequence[str]
+) -> BDRate:
+    names = {
+        "anchor": [_point(anchor, point) for point in anchor.points],
+        "test": [_point(test, point) for point in test.points],
+    }
+    undertrained = []
+    for role, curve in (("anchor", anchor), ("test", test)):
+        flags = [point.still_improving for point in curve.points]
+        if any(flags):
+            which = ", ".join(name for name, flag in zip(names[role], flags, strict=True) if flag)
+            undertrained.append(f"{role}: undertrained, still improving at its end: {which}")
+    return verdict(
+        [point.rate_bpp for point in anchor.points],
+        [point.value for point in anchor.points],
+        [point.rate_bpp for point in test.points],
+        [point.value for point in test.points],
+        metric=test.metric.name,
+        higher_is_better=test.metric.higher_is_better,
+        anchor=describe(anchor.key),
+        test=describe(test.key),
+        anchor_names=names["anchor"],
+        test_names=names["test"],
+        ceiling=ceiling,
+        cautions=undertrained,
+        refusals=refusals,
+    )
+
+
+def _point(curve: RDCurve, point: RDPoint) -> str:
+    """A point by the axes that move along its curve, and its trial."""
+    moving = {name: value for name, value in point.axes.items() if name not in curve.key.fixed}
+    return " ".join([*_axes(moving), f"trial {point.trial[:8]}"])
+
+
+def _axes(axes: Mapping[str, float]) -> list[str]:
+    return [f"{_SYMBOLS.get(name, name)} {value:g}" for name, value in axes.items()]
+
+
+def _ceiling_key(key: CurveKey) -> tuple[object, ...]:
+    return key.trained_on, key.dataset, key.split, key.metric
+
+
+def _ceilings(curves: Sequence[RDCurve]) -> dict[tuple[object, ...], float]:
+    """The best that each metric reaches without compression, by either kind of level."""
+    found: dict[tuple[object, ...], float] = {}
+    for curve in curves:
+        if curve.key.family in LEVELS:
+            pick = max if curve.metric.higher_is_better else min
+            key = _ceiling_key(curve.key)
+            values = [point.value for point in curve.points]
+            found[key] = pick([*values, found.get(key, values[0])])
+    return found
+
+
+def _with_means(rows: Sequence[Comparison]) -> Iterator[Comparison]:
+    """The rows, each family's rows of several λ_b followed by their mean."""
+    groups: dict[tuple[str, CurveKey], list[Comparison]] = {}
+    for row in rows:
+        groups.setdefault((row.reference, _without_base(row.test)), []).append(row)
+    for (_, key), members in groups.items():
+        yield from members
+        if key.family in _PER_BASE and len(members) > 1:
+            yield _mean(members)
+
+
+def _without_base(key: CurveKey) -> CurveKey:
+    fixed = {name: value for name, value in key.fixed.items() if name != "lambda_b"}
+    return replace(key, fixed=fixed, seed=0)
+
+
+def _mean(rows: Sequence[Comparison]) -> Comparison:
+    """The mean over bases: each seed's over its λ_b first, then over the seeds."""
+    seeds = sorted({seed for row in rows for seed, _ in row.per_seed})
+    per_seed = {}
+    test, anchor = (_without_base(key) for key in (rows[0].test, rows[0].anchor))
+    for seed in seeds:
+        parts, absent = {}, []
+        for row in rows:
+            name = f"λ_b {row.test.fixed['lambda_b']:g}"
+            found = dict(row.per_seed).get(seed)
+            if found is None:
+                absent.append(f"{name} has no pair of curves")
+            else:
+                parts[name] = found
+        mean = average(parts, missing=absent)
+        per_seed[seed] = replace(mean, anchor=describe(anchor), test=describe(test))
+    summary, bootstrap = summarise(per_seed)
+    return Comparison(
+        reference=rows[0].reference,
+        test=test,
+        anchor=anchor,
+        metric=rows[0].metric,
+        over=tuple(row.test.fixed["lambda_b"] for row in rows),
+        per_seed=tuple(per_seed.items()),
+        summary=summary,
+        bootstrap=bootstrap,
+        deltas=(),
+    )

@@ -1,0 +1,61 @@
+"""Simulcast, the field's reference for scalable coding: the base and another codec beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from tcc.records import CurveKey, RDCurve, RDPoint
+
+
+def simulcast(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
+    """One curve for each scalable curve whose task has a single-layer curve of the same seed.
+
+    Its rate is that base's plus the single layer's, its metric the single layer's. No trial is
+    needed for it.
+    """
+    curves = tuple(curves)
+    singles = {_shared(curve.key): curve for curve in curves if curve.key.family == "single_layer"}
+    for scalable in curves:
+        single = singles.get(_shared(scalable.key))
+        if scalable.key.family == "scalable" and single is not None and scalable.points:
+            yield RDCurve(
+                key=replace(scalable.key, family="simulcast"),
+                metric=single.metric,
+                points=tuple(_points(scalable.points[0], single.points)),
+            )
+
+
+def _shared(key: CurveKey) -> tuple[object, ...]:
+    """What a single-layer curve and a scalable curve have in common."""
+    return (
+        key.method,
+        key.tasks[-1],
+        key.trained_on,
+        key.dataset,
+        key.split,
+        key.source,
+        key.metric,
+        key.seed,
+    )
+
+
+def _points(scalable: RDPoint, singles: Sequence[RDPoint]) -> Iterator[RDPoint]:
+    base = {
+        stream: bpp for stream, bpp in scalable.bpp_by_stream.items() if stream.startswith("base.")
+    }
+    fixed = {name: value for name, value in scalable.axes.items() if name != "lambda_e"}
+    for single in singles:
+        streams = {
+            f"single_layer.{stream.rpartition('.')[2]}": bpp
+            for stream, bpp in single.bpp_by_stream.items()
+        }
+        yield replace(
+            single,
+            base=scalable.base,
+            kind="simulcast",
+            label=f"simulcast: {single.label} + base {scalable.base}",
+            axes={**single.axes, **fixed},
+            rate_bpp=sum(base.values()) + single.rate_bpp,
+            bpp_by_stream={**base, **streams},
+        )
