@@ -1,0 +1,110 @@
+"""What a store holds of a plan: which trials are cached, which are to be done, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tcc.records import EvaluationSpec, FailureRecord, Plan, TrialRecord, TrialSpec
+
+STATES = ("new", "blocked", "running", "done", "failed", "skipped", "cached")
+
+
+class Holdings(Protocol):
+    """What the ledger asks of a store."""
+
+    def result_ids(self) -> set[str]: ...
+
+    def record(self, id: str, /) -> TrialRecord | None: ...
+
+    def failure(self, id: str, /) -> FailureRecord | None: ...
+
+    def checkpoint_sha256(self, id: str, /) -> str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialState:
+    """Where a trial stands, in one of `STATES`. Running and done are a run's words: to the files,
+    a running trial is new and a done one cached.
+
+    ``because``: why; for a skipped trial the id of the failed one that it stands on. ``missing``:
+    where only evaluations are left to do, these. ``record``: what the store holds, unless it
+    stands on a checkpoint that was replaced since.
+    """
+
+    id: str
+    state: str
+    because: str = ""
+    missing: tuple[EvaluationSpec, ...] = ()
+    record: TrialRecord | None = field(default=None, repr=False, compare=False)
+
+
+def ledger(plan: Plan, store: Holdings) -> dict[str, TrialState]:
+    """Trial → its state, in the plan's order. Reads each result once."""
+    results = store.result_ids()
+    states: dict[str, TrialState] = {}
+    for trial in plan:
+        record = store.record(trial.id) if trial.id in results else None
+        found = _own_state(trial, record, store, _checkpoints(trial, states))
+        states[trial.id] = _among(trial, found, states)
+    return states
+
+
+def standing(trial: TrialSpec, store: Holdings) -> TrialState:
+    """The state of a trial whose parents are finished."""
+    parents = {need: store.checkpoint_sha256(need) for need in trial.needs}
+    return _own_state(trial, store.record(trial.id), store, parents)
+
+
+def _checkpoints(trial: TrialSpec, states: Mapping[str, TrialState]) -> dict[str, str | None]:
+    """Parent → its checkpoint; None while it is still to be made."""
+    records = {need: states[need].record for need in trial.needs}
+    return {
+        need: record.training.checkpoint_sha256 if record else None
+        for need, record in records.items()
+    }
+
+
+def _own_state(
+    trial: TrialSpec,
+    record: TrialRecord | None,
+    store: Holdings,
+    parents: Mapping[str, str | None],
+) -> TrialState:
+    """The state of a trial as if nothing kept it from running."""
+    because, missing = "", ()
+    if record is not None:
+        stood_on = record.training.parents_sha256
+        replaced = [need for need, sha in parents.items() if sha and stood_on.get(need) != sha]
+        measured = {item.evaluation.id for item in record.evaluations}
+        missing = tuple(item for item in trial.evaluations if item.id not in measured)
+        if replaced:
+            record, missing = None, ()
+            because = f"the checkpoint of {', '.join(replaced)}, which it stands on, was replaced"
+        elif missing:
+            because = f"{len(missing)} of {len(trial.evaluations)} evaluations are missing"
+        else:
+            return TrialState(id=trial.id, state="cached", record=record)
+    failure = store.failure(trial.id)
+    return TrialState(
+        id=trial.id,
+        state="new" if failure is None else "failed",
+        because=because if failure is None else failure.reason,
+        missing=missing,
+        record=record,
+    )
+
+
+def _among(trial: TrialSpec, own: TrialState, states: Mapping[str, TrialState]) -> TrialState:
+    """A trial's state among the others: it waits for parents, or is skipped with them."""
+    if own.state != "new":
+        return own
+    for need in trial.needs:
+        parent = states[need]
+        if parent.state in ("failed", "skipped"):
+            root = need if parent.state == "failed" else parent.because
+            return replace(own, state="skipped", because=root)
+    if absent := [need for need in trial.needs if states[need].record is None]:
+        return replace(own, state="blocked", because=f"needs {', '.join(absent)}")
+    return own

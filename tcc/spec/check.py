@@ -1,0 +1,139 @@
+"""What only shows when the sections of a spec are read together, and with the plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from tcc import registry
+from tcc.methods import Method
+from tcc.records import FrozenMap
+from tcc.spec.document import Document, Path
+from tcc.spec.grids import close, merged, of_task, pair_grid
+from tcc.spec.pairs import PlacedPair, check_pairs
+from tcc.spec.plugins import check_data, check_method, check_tasks
+from tcc.spec.schema import SweepSpec
+
+
+def check(document: Document, spec: SweepSpec) -> SweepSpec:
+    """Reports all that is wrong with a spec. Gives it complete, as far as it is right: parameters
+    in full, absolute paths, described data, each pair with one base, enhancement and data set."""
+    for key in ("study", "data", "pairs"):
+        if key not in document.data and not document.touched((key,)):
+            document.report((), f"the key {key!r} is missing")
+    method, params = check_method(document, spec)
+    data = check_data(document, spec)
+    tasks = check_tasks(document, spec)
+    pairs = check_pairs(document, spec, data)
+    complete = spec.model_copy(
+        update={
+            "data": FrozenMap(data),
+            "tasks": FrozenMap(tasks),
+            "pairs": tuple(placed.pair for placed in pairs),
+            "model": FrozenMap(params and params.model_dump(mode="json")),
+        }
+    )
+    policies = registry.names("search")
+    if spec.search.policy not in policies:
+        text = registry.unknown("search policy", spec.search.policy, policies)
+        document.report(("search", "policy"), text)
+    _check_evaluations(document, complete)
+    for placed in pairs:
+        _check_grid(document, spec, placed)
+    if method is not None:
+        _check_kinds(document, spec, method)
+        if params is not None:
+            _check_filters(document, complete, method, params)
+    return complete
+
+
+def _check_evaluations(document: Document, spec: SweepSpec) -> None:
+    trained_on = sorted({pair.dataset for pair in spec.pairs if pair.dataset})
+    declared = tuple(document.data.get("data") or ())
+    for index, evaluation in enumerate(spec.evaluate):
+        at = document.path(("evaluate", index, "data"))
+        for name in [evaluation.data] if evaluation.data else trained_on:
+            if name in spec.data:
+                splits = {key: count for key, count in spec.data[name].info.splits.items() if count}
+                if evaluation.split not in splits:
+                    what = f"split of the data set {name!r}"
+                    message = registry.unknown(what, evaluation.split, tuple(sorted(splits)))
+                    document.report(at, message)
+            elif name not in declared and not document.touched(("data", name)):
+                document.report(at, registry.unknown("data set", name, declared))
+
+
+def _check_grid(document: Document, spec: SweepSpec, placed: PlacedPair) -> None:
+    """A pair has λ for both of its tasks, and they fit each other."""
+    pair = placed.pair
+    grid = merged(spec, pair)
+
+    def at(key: str) -> Path:
+        own = key in pair.grid.model_fields_set
+        return ("pairs", placed.index, "grid", key) if own else ("grid", key)
+
+    lambdas: dict[str, tuple[float, ...]] = {}
+    for key, task in (("lambda_b", pair.base), ("lambda_e", pair.enhancement)):
+        lambdas[key] = of_task(getattr(grid, key), task)
+        if not lambdas[key] and not document.touched(at(key)):
+            document.report(at(key), f"there are no values for the task {task!r}")
+    if document.touched(("grid",)) or not all(lambdas.values()):
+        return
+    if grid.pairing == "zip" and len(lambdas["lambda_b"]) != len(lambdas["lambda_e"]):
+        counts = " and ".join(f"{len(values)} {key}" for key, values in lambdas.items())
+        message = f"zip needs as many λ_e as λ_b: {pair.base} → {pair.enhancement} has {counts}"
+        document.report(document.path(at("pairing")), message)
+    wanted = () if grid.enhance_at is None else grid.enhance_at.lambda_b
+    missing = [value for value in wanted if not any(close(value, b) for b in lambdas["lambda_b"])]
+    if missing:
+        message = (
+            f"{_listed(missing)} is no lambda_b of {pair.base} → {pair.enhancement}: "
+            f"there is {_listed(lambdas['lambda_b'])}"
+        )
+        document.report(document.path((*at("enhance_at"), "lambda_b")), message)
+
+
+def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
+    for index, also in enumerate(spec.also):
+        at = document.path(("also", index, also.kind))
+        if also.kind not in method.optional:
+            document.report(at, registry.unknown("optional trial kind", also.kind, method.optional))
+        if also.kind in [other.kind for other in spec.also[:index]]:
+            document.report(at, f"{also.kind!r} is there twice")
+    for section, allowed in (
+        (spec.train.kinds, method.kinds),
+        (spec.resources, ("default", *method.kinds)),
+    ):
+        key = "train" if section is spec.train.kinds else "resources"
+        for kind in section:
+            if kind not in allowed:
+                document.report((key, kind), registry.unknown("trial kind", kind, allowed))
+    if spec.train.warm_start != "none" and spec.train.warm_start not in method.kinds:
+        message = f"the method {spec.method!r} has no trial kind {spec.train.warm_start!r}"
+        document.report(("train", "warm_start"), message)
+
+
+def _check_filters(document: Document, spec: SweepSpec, method: Method, params: Any) -> None:
+    """Each value that an optional kind is filtered by keeps some trial."""
+    if document.touched(("grid",)) or document.touched(("pairs",)):
+        return
+    every = FrozenMap({also.kind: {} for also in spec.also})
+    values: dict[tuple[str, str], set[float]] = {}
+    for pair in spec.pairs:
+        for draft in method.expand(params, replace(pair_grid(spec, pair), also=every)):
+            for axis, value in draft.axes.items():
+                values.setdefault((draft.kind, axis), set()).add(value)
+    for index, also in enumerate(spec.also):
+        for axis, wanted in also.only.items():
+            there = values.get((also.kind, axis), set())
+            missing = [value for value in wanted if not any(close(value, it) for it in there)]
+            if missing and also.kind in method.optional:
+                message = f"no trial has {axis} {_listed(missing)}: " + (
+                    f"there is {_listed(sorted(there))}" if there else f"it has no {axis}"
+                )
+                document.report(document.path(("also", index, also.kind, axis)), message)
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,98 @@
+"""Task pairs: `all` written out, and each checked against the tasks and data sets there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tcc import registry
+from tcc.records import DatasetInfo
+from tcc.spec.document import Document
+from tcc.spec.plugins import find
+from tcc.spec.schema import ALL, DataEntry, Pair, SweepSpec
+
+IMAGE = "image"  # the label kind that every data set has
+
+
+class PlacedPair(NamedTuple):
+    """A pair of one task each, and the index of the entry that it was written as."""
+
+    index: int
+    pair: Pair
+
+
+def check_pairs(
+    document: Document, spec: SweepSpec, data: Mapping[str, DataEntry]
+) -> list[PlacedPair]:
+    """The pairs that can be, each with its data set; the others are reported."""
+    found: list[PlacedPair] = []
+    for index, pair in enumerate(spec.pairs):
+        bases = _candidates(document, index, "base", pair.base)
+        enhancements = _candidates(document, index, "enhancement", pair.enhancement)
+        if pair.base == pair.enhancement != ALL:
+            at = document.path(("pairs", index, "enhancement"))
+            document.report(at, f"{pair.base!r} is the base task already: take another")
+        name = _dataset(document, index, pair)
+        if name is None or name not in data:
+            continue
+        info = data[name].info
+        _check_training(document, index, name, info)
+        bases = _labelled(document, index, "base", bases, name, info)
+        enhancements = _labelled(document, index, "enhancement", enhancements, name, info)
+        found += [
+            PlacedPair(
+                index, pair.model_copy(update={"base": base, "enhancement": task, "dataset": name})
+            )
+            for base in bases
+            for task in enhancements
+            if base != task
+        ]
+    return found
+
+
+def _candidates(document: Document, index: int, side: str, name: str) -> list[str]:
+    if name == ALL:
+        return list(registry.names("tasks"))
+    task = find(document, document.path(("pairs", index, side)), "tasks", name)
+    return [] if task is None else [name]
+
+
+def _labelled(
+    document: Document, index: int, side: str, names: list[str], dataset: str, info: DatasetInfo
+) -> list[str]:
+    """The tasks that a data set has labels for; one that was asked for by name must have them."""
+    labels = (IMAGE, *info.labels)
+    has = {name: registry.load("tasks", name).label in labels for name in names}
+    for name in names:
+        if len(names) == 1 and not has[name]:
+            label = registry.load("tasks", name).label
+            document.report(
+                document.path(("pairs", index, side)),
+                f"the data set {dataset!r} has no labels {label!r}, which the task {name!r} "
+                f"needs: it has {', '.join(labels)}",
+            )
+    return [name for name in names if has[name]]
+
+
+def _dataset(document: Document, index: int, pair: Pair) -> str | None:
+    """The name of a pair's data set, None where it cannot be told."""
+    names = tuple(document.data.get("data") or ())
+    if pair.dataset is not None:
+        if pair.dataset not in names and not document.touched(("data", pair.dataset)):
+            at = document.path(("pairs", index, "dataset"))
+            document.report(at, registry.unknown("data set", pair.dataset, names))
+        return pair.dataset
+    if len(names) == 1:
+        return names[0]
+    if names:
+        write = f"dataset: {names[0]}" if pair.base != ALL else f"pairs: {{all: {names[0]}}}"
+        message = f"on which data set? There is {', '.join(names)}: write `{write}`"
+        document.report(document.path(("pairs", index)), message)
+    return None
+
+
+def _check_training(document: Document, index: int, name: str, info: DatasetInfo) -> None:
+    for split in ("train", "select"):
+        if not info.splits.get(split):
+            message = f"the data set {name!r} has no image in its split {split!r} to train with"
+            document.report(document.path(("pairs", index)), message)

@@ -1,0 +1,81 @@
+"""What a spec says of plug-ins, checked by the plug-ins themselves: names, parameters, data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as File
+from typing import Any
+
+from tcc import registry
+from tcc.datasets import Dataset
+from tcc.errors import DataError, UnknownNameError
+from tcc.methods import Method
+from tcc.records import FrozenMap
+from tcc.spec.document import Document, Path
+from tcc.spec.explain import validate_params
+from tcc.spec.schema import DataEntry, SweepSpec
+
+
+def find(document: Document, path: Path, room: str, name: str) -> Any | None:
+    """The plug-in of a name, None where there is none."""
+    try:
+        return registry.load(room, name)
+    except UnknownNameError as error:
+        document.report(path, str(error))
+        return None
+
+
+def check_method(document: Document, spec: SweepSpec) -> tuple[Method | None, Any | None]:
+    """The method and its parameters."""
+    method = find(document, ("method",), "methods", spec.method)
+    if method is None:
+        return None, None
+    return method, validate_params(document, ("model",), method.Params, spec.model)
+
+
+def check_data(document: Document, spec: SweepSpec) -> dict[str, DataEntry]:
+    """The data sets that are there, complete."""
+    checked = {name: _check_entry(document, name, entry) for name, entry in spec.data.items()}
+    return {name: entry for name, entry in checked.items() if entry is not None}
+
+
+def _check_entry(document: Document, name: str, entry: DataEntry) -> DataEntry | None:
+    path = ("data", name)
+    kind = entry.type or name
+    plugin: Dataset | None = find(
+        document, (*path, "type") if entry.type else path, "datasets", kind
+    )
+    if plugin is None:
+        return None
+    given = validate_params(document, path, plugin.Params, entry.params)
+    if given is None or document.touched(path):
+        return None
+    written = _absolute(given.model_dump(mode="json"), plugin.Params.paths)
+    try:
+        info = plugin.describe(plugin.Params.model_validate(written))
+    except DataError as error:
+        document.report(document.path((*path, *plugin.Params.paths[:1])), str(error))
+        return None
+    return DataEntry.model_validate({"type": kind, **written}).described(info)
+
+
+def _absolute(params: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
+    """Trials run in other working directories; a URI stays as it is."""
+    return {
+        key: str(File(value).expanduser().absolute())
+        if key in paths and isinstance(value, str) and value and "://" not in value
+        else value
+        for key, value in params.items()
+    }
+
+
+def check_tasks(document: Document, spec: SweepSpec) -> dict[str, FrozenMap]:
+    """The parameters of the tasks that the spec sets, complete."""
+    checked = {}
+    for name, params in spec.tasks.items():
+        path = ("tasks", name)
+        task = find(document, path, "tasks", name)
+        given = task and validate_params(document, path, task.Params, params)
+        if given is not None:
+            checked[name] = FrozenMap(given.model_dump(mode="json"))
+    return checked

@@ -1,0 +1,143 @@
+"""Plans of small specs, and a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tcc.plan import expand
+from tcc.records import (
+    SCHEMA,
+    EvaluationRecord,
+    EvaluationSpec,
+    FailureRecord,
+    Plan,
+    Provenance,
+    Training,
+    TrialRecord,
+    TrialSpec,
+)
+from tcc.spec import parse_spec
+
+STUDY = """\
+study: some
+data: {scenes: {train: 16, val: 4, select: 4}}
+pairs:
+  - {base: depth, enhancement: reconstruction}
+  - {base: depth, enhancement: segmentation}
+grid:
+  lambda_b: [0.1, 1]
+  lambda_e: [0.1, 1, 10]
+  beta: [0, 0.1]
+also: [direct, standalone, single_layer, uncompressed, pixels]
+model: {channels: [4, 4, 8], latent: 4, blocks: 1}
+train: {steps: 20, warm_start: pretrain}
+"""
+
+PROVENANCE = Provenance(
+    tcc_version="0.1.0",
+    git_revision="",
+    packages={},
+    machine="none",
+    device="cpu",
+    started_at="2026-11-20T12:00:00Z",
+    study="some",
+)
+
+
+@pytest.fixture
+def study() -> str:
+    """The text of a spec with every trial kind."""
+    return STUDY
+
+
+@pytest.fixture
+def planned() -> Callable[..., Plan]:
+    """The plan of a text, in which some pieces are replaced by others."""
+
+    def expanded(text: str = STUDY, changes: Mapping[str, str] | None = None) -> Plan:
+        for old, new in (changes or {}).items():
+            assert old in text
+            text = text.replace(old, new)
+        return expand(parse_spec(text))
+
+    return expanded
+
+
+@dataclass
+class MemoryStore:
+    """What the ledger asks of a store, and how often."""
+
+    records: dict[str, TrialRecord] = field(default_factory=dict)
+    failures: dict[str, FailureRecord] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+
+    def result_ids(self) -> set[str]:
+        return set(self.records)
+
+    def record(self, id: str) -> TrialRecord | None:
+        self.reads.append(id)
+        return self.records.get(id)
+
+    def failure(self, id: str) -> FailureRecord | None:
+        return self.failures.get(id)
+
+    def checkpoint_sha256(self, id: str) -> str | None:
+        record = self.records.get(id)
+        return record and record.training.checkpoint_sha256
+
+    def finish(self, trial: TrialSpec, checkpoint: str = "", seconds: float = 10.0) -> None:
+        """Adds a trial's record, made from its parents' current checkpoints."""
+        sha256 = checkpoint or f"weights of {trial.id}"
+        self.records[trial.id] = TrialRecord(
+            schema=SCHEMA,
+            trial=trial,
+            training=Training(
+                steps=trial.recipe.train.steps,
+                best_step=1,
+                best_rd_cost=1.0,
+                rd_cost=((1, 1.0),),
+                last_terms={},
+                num_parameters={},
+                checkpoint_sha256=sha256,
+                parents_sha256={need: self.checkpoint_sha256(need) or "" for need in trial.needs},
+            ),
+            evaluations=tuple(evaluated(trial, item, sha256) for item in trial.evaluations),
+            timings={"setup": 1.0, "train": seconds, "evaluate": 2.0, "total": seconds + 3.5},
+            provenance=PROVENANCE,
+        )
+
+    def finish_all(self, plan: Plan) -> None:
+        for trial in plan:
+            self.finish(trial)
+
+    def fail(self, trial: TrialSpec, reason: str = "it broke") -> None:
+        self.failures[trial.id] = FailureRecord(
+            schema=SCHEMA, trial=trial, reason=reason, step=3, term="total", log="log.txt"
+        )
+
+    def forget_evaluations(self, id: str) -> None:
+        self.records[id] = replace(self.records[id], evaluations=())
+
+
+def evaluated(trial: TrialSpec, evaluation: EvaluationSpec, checkpoint: str) -> EvaluationRecord:
+    """A record without results."""
+    return EvaluationRecord(
+        schema=SCHEMA,
+        trial=trial.id,
+        evaluation=evaluation,
+        checkpoint_sha256=checkpoint,
+        rates=(),
+        metrics=(),
+        per_image=(),
+        timings={},
+        provenance=PROVENANCE,
+    )
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """An empty store."""
+    return MemoryStore()
