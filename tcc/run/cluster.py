@@ -1,0 +1,156 @@
+"""Ray as a study uses it: quiet, joined or started, and left as it was found."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tcc.errors import ClusterError
+from tcc.run.capacity import Node
+
+DRIVER = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the trainable hides the GPUs itself
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # Tune's trial folders are scratch
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 90 ms a trial, and the store has it all
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # a restart reads the store, never Tune's snapshot
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+WORKER = {
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a reset that gives up early would lose its trial
+    "PYTHONDONTWRITEBYTECODE": "",  # compiled modules make worker starts cheap
+}
+LOCAL = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers share this very environment: nothing to pack
+}
+AUTOSCALER_CONFIG = "~/ray_bootstrap_config.yaml"  # where `ray up` leaves it on the head node
+
+
+class Cluster:
+    """The Ray that this process is connected to."""
+
+    def __init__(self, ray: Any):
+        self._ray = ray
+        self._nodes: list[Node] = []
+        self._read_at = -math.inf
+
+    def nodes(self, max_age_s: float = 5.0) -> list[Node]:
+        """The nodes there are, and those that the autoscaler may add where its config is known."""
+        if time.monotonic() - self._read_at > max_age_s:
+            alive = [node for node in self._ray.nodes() if node["Alive"]]
+            self._nodes = [_node(node) for node in alive] + autoscaling_nodes()
+            self._read_at = time.monotonic()
+        return self._nodes
+
+
+@contextmanager
+def connect(address: str | None) -> Iterator[Cluster]:
+    """Joins the Ray at an address (or at RAY_ADDRESS), or starts one on this machine.
+
+    A Ray that this process is already connected to is used as it is. Whatever was begun here ends
+    with the block.
+
+    Raises:
+        ClusterError: the cluster cannot be reached or joined, or Ray cannot start.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    local = address == "local"
+    os.environ.update(DRIVER | WORKER | LOCAL if local else DRIVER)
+    import ray
+    from ray.exceptions import RayError
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        with _silent_stdout():
+            yield Cluster(ray)
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if local:
+        options["include_dashboard"] = False
+    else:
+        options["runtime_env"] = {"env_vars": WORKER}
+    try:
+        ray.init(address, **options)
+    except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
+        raise ClusterError(_why(address, error)) from error
+    try:
+        with _silent_stdout(), _ended_by_sigterm():
+            yield Cluster(ray)
+    finally:
+        ray.shutdown()
+
+
+def autoscaling_nodes() -> list[Node]:
+    """The node types of the cluster launcher's config, where this machine is its head."""
+    path = Path(AUTOSCALER_CONFIG).expanduser()
+    if not path.is_file():
+        return []
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        most = int(config.get("max_workers", 0))
+        types = config["available_node_types"].items()
+        return [_node_type(name, kind, most) for name, kind in types]
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ClusterError(f"{path} is not a Ray cluster config: {error}") from error
+
+
+def _node(node: dict[str, Any]) -> Node:
+    resources = node["Resources"]
+    return Node(
+        name=f"node {node['NodeManagerAddress']}",
+        cpu=resources.get("CPU", 0.0),
+        gpu=resources.get("GPU", 0.0),
+    )
+
+
+def _node_type(name: str, kind: dict[str, Any], most: int) -> Node:
+    resources = kind.get("resources") or {}
+    return Node(
+        name=f"node type {name}",
+        cpu=float(resources.get("CPU", 0)),
+        gpu=float(resources.get("GPU", 0)),
+        count=min(int(kind.get("max_workers", most)), most),
+    )
+
+
+def _why(address: str, error: BaseException) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if address == "local":
+        return f"Ray could not be started on this machine: {reason}"
+    return (
+        f"no Ray cluster could be joined at {address!r}: {reason}\n"
+        "give the address of a running head (host:port, ray://host:port or auto), with its "
+        "RAY_AUTH_TOKEN where it wants one, or leave out --address to start Ray on this machine"
+    )
+
+
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """Keeps what Ray prints of dead workers, which its own settings do not silence, from stdout."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end a study as Ctrl-C does. Ray has put its own handler in place by now."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,109 @@
+"""Runs what a plan lacks: from the store's ledger to Ray, and back to the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from tcc.plan import TrialState, critical_path, estimate, ledger
+from tcc.records import Plan, TrialSpec
+from tcc.run.capacity import refuse_oversize, total_slots
+from tcc.run.cluster import connect
+from tcc.run.display import display
+from tcc.run.outcome import RunOutcome, RunSettings, outcome
+from tcc.run.schedule import Schedule
+from tcc.stores import Store, open_store
+
+LEFT = ("new", "blocked")
+LOOKAHEAD = 1  # trials of a shape that wait at Tune: with none, an idle actor is thrown away
+
+
+def run_plan(
+    plan: Plan,
+    store_uri: str,
+    *,
+    address: str | None = None,
+    settings: RunSettings | None = None,
+    train: bool = True,
+    prepare: Callable[[Sequence[TrialSpec]], None] | None = None,
+    execute: str = "tcc.trial:attempt",
+) -> RunOutcome:
+    """Runs the trials that the store lacks, and returns when none is left.
+
+    Ray is neither imported nor started when there is nothing to run. ``address``: the Ray to join,
+    as ``host:port``, ``ray://host:port`` or ``auto``; without one, that of RAY_ADDRESS where it is
+    set (as in a Ray job), or one of its own on this machine. ``train``: when false, only the
+    evaluations that trained trials lack. ``prepare`` is called with the trials that are to be run,
+    before Ray is. ``execute``: ``module:function`` that runs one trial.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+        ClusterError: Ray cannot be reached, or no node can hold a trial that is to be run.
+        KeyboardInterrupt: after what was started here has ended; the same call goes on from there.
+    """
+    begun = time.monotonic()
+    settings = settings or RunSettings()
+    store = open_store(store_uri)
+    states: Mapping[str, TrialState] = ledger(plan, store)
+    to_run = [trial for trial in plan if _is_to_run(trial, states, train)]
+    if to_run:
+        if prepare is not None:
+            prepare(to_run)
+        common = {
+            "store": store.uri,
+            "study": plan.study,
+            "execute": execute,
+            "trackers": json.dumps(settings.trackers),
+        }
+        states = _run(plan, store, states, to_run, address, settings, common)
+    return outcome(plan, states, time.monotonic() - begun)
+
+
+def _is_to_run(trial: TrialSpec, states: Mapping[str, TrialState], train: bool) -> bool:
+    state = states[trial.id]
+    if train or state.state not in LEFT:
+        return state.state in LEFT
+    return bool(state.missing) and all(states[need].record for need in trial.needs)
+
+
+def _run(
+    plan: Plan,
+    store: Store,
+    states: Mapping[str, TrialState],
+    to_run: list[TrialSpec],
+    address: str | None,
+    settings: RunSettings,
+    common: Mapping[str, str],
+) -> Mapping[str, TrialState]:
+    seconds = estimate(plan, states, store).seconds
+    usual = fmean(seconds.values()) if seconds else 1.0
+    weights = {trial.id: seconds.get(trial.id, usual) for trial in to_run}
+    stream = sys.stderr if settings.quiet_stdout else sys.stdout
+    with connect(address) as cluster:
+        from tcc.run.tuner import fit  # not before it is known that Ray is needed
+
+        refuse_oversize(to_run, cluster.nodes())
+        with display(plan, states, seconds, stream) as watcher:
+            schedule = Schedule(
+                plan,
+                store,
+                states,
+                weights.keys(),
+                priority=critical_path(plan, weights),
+                room=lambda shape: total_slots(cluster.nodes(), shape) + LOOKAHEAD,
+                tell=watcher.event,
+            )
+            fit(
+                schedule,
+                watcher,
+                common,
+                max_concurrent=settings.max_concurrent or len(plan),
+                retries=settings.retries,
+            )
+            while schedule.running:  # the last result may take its time to show
+                schedule.settle()
+                time.sleep(0.1)
+    return schedule.states

@@ -1,0 +1,47 @@
+"""Lets tests, and the workers that they start, import `fake_trials`; a Ray for a whole module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_import_fake_trials() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", HERE, prepend=os.pathsep)
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a token into the home
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_with_gpus() -> Iterator[None]:
+    """A Ray of two processors and two pretended GPUs, which `run_plan` finds and leaves alone."""
+    import logging
+
+    from tcc.run.cluster import DRIVER, LOCAL, WORKER
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (DRIVER | WORKER | LOCAL).items():
+            patch.setenv(name, value)
+        import ray
+
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+        yield
+        assert ray.is_initialized(), "run_plan ended a Ray that was not its own"
+        ray.shutdown()

@@ -1,0 +1,242 @@
+"""Trials that train nothing, for the tests of `run`: they commit real records to a real store.
+
+A trial's label says what it does: ``sleep 0.5``, ``fail``, ``raise``, ``die`` (each time) or
+``die once``, ``report``, ``meet a,b`` (waits until those trials have begun, and fails if they do
+not). Every attempt adds a line to ``attempts.jsonl`` in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tcc.records import (
+    SCHEMA,
+    DatasetUse,
+    EvaluationRecord,
+    EvaluationSpec,
+    FailureRecord,
+    Plan,
+    PluginUse,
+    Progress,
+    Provenance,
+    Recipe,
+    Resources,
+    Training,
+    TrainRecipe,
+    TrialRecord,
+    TrialSpec,
+)
+from tcc.stores import Store
+
+ATTEMPT = "fake_trials:attempt"
+NO_OP = "fake_trials:no_op"
+WEIGHTS: dict[str, str] = {}  # trial → what its weights begin with, where a test changes them
+
+
+def make_trial(
+    id: str,
+    needs: tuple[str, ...] = (),
+    *,
+    label: str = "",
+    kind: str = "base",
+    cpu: float = 1.0,
+    gpu: float = 0.0,
+    evaluations: tuple[str, ...] = (),
+) -> TrialSpec:
+    """A trial whose ``label`` says what `attempts.attempt` does with it."""
+    train = TrainRecipe(
+        steps=1,
+        batch=1,
+        lr=1e-3,
+        decay=0.0,
+        clip=1.0,
+        precision="fp32",
+        threads=1,
+        rate_ramp=0.0,
+        rate_start=1.0,
+        select_every=1,
+        patience=0,
+        crop=0,
+        flip=False,
+        scale=1.0,
+    )
+    data = DatasetUse(name="none", plugin="none", version=1, params={}, fingerprint="0")
+    method = PluginUse(name="ttcc", plugin="ttcc", version=1, params={})
+    return TrialSpec(
+        id=id,
+        kind=kind,
+        method="ttcc",
+        tasks=("depth",),
+        datasets=("none",),
+        axes={},
+        seed=0,
+        variant="",
+        recipe=Recipe(method=method, tasks=(), datasets=(data,), train=train, loop_version=1),
+        needs=needs,
+        evaluations=tuple(
+            EvaluationSpec(id=id, dataset=data, split="val", rate="estimated", metrics=())
+            for id in evaluations
+        ),
+        resources=Resources(cpu=cpu, gpu=gpu),
+        label=label or id,
+    )
+
+
+def make_plan(*trials: TrialSpec) -> Plan:
+    return Plan(study="test", trials=trials)
+
+
+def attempts(store: Path) -> list[dict[str, Any]]:
+    """What `attempts.attempt` noted, in the order of beginning."""
+    path = store / "attempts.jsonl"
+    notes = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return sorted(notes, key=lambda note: note["began"])
+
+
+def order(store: Path) -> list[str]:
+    return [note["id"] for note in attempts(store)]
+
+
+def attempt(
+    trial: TrialSpec, store: Store, observer: Any, *, study: str
+) -> TrialRecord | FailureRecord:
+    """What `tcc.trial.attempt` promises, without torch."""
+    store.begin(trial)
+    began = time.time()
+    what, _, detail = trial.label.partition(" ")
+    (store.directory / f"begun-{trial.id}").touch()
+    if what == "meet" and not _all_begun(store, detail.split(",")):
+        what = "fail"
+    if what == "die" and (detail != "once" or not _seen(store, trial)):
+        _note(store, trial, began)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "sleep":
+        time.sleep(float(detail))
+    if what == "report":
+        for step in range(1, 4):
+            observer.log(step, {"train/total": 1.0 / step})
+            observer.progress(_progress(trial, step))
+            time.sleep(0.05)
+    _note(store, trial, began)
+    if what == "raise":
+        raise RuntimeError("nothing caught this")
+    outcome: TrialRecord | FailureRecord
+    if what == "fail":
+        outcome = FailureRecord(
+            schema=SCHEMA, trial=trial, reason="loss is nan", step=7, term="rate", log=""
+        )
+        store.fail(outcome)
+    else:
+        outcome = _commit(trial, store, study, time.time() - began)
+    observer.finished(outcome)
+    return outcome
+
+
+def no_op(
+    trial: TrialSpec, store: Store, observer: Any, *, study: str
+) -> TrialRecord | FailureRecord:
+    """Commits a record and nothing else."""
+    store.begin(trial)
+    return _commit(trial, store, study, 0.0)
+
+
+def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> TrialRecord:
+    """Trains unless the record stands, then makes the evaluations that are missing."""
+    parents = {need: store.checkpoint_sha256(need) for need in trial.needs}
+    provenance = Provenance(
+        tcc_version="0",
+        git_revision="",
+        packages={},
+        machine="",
+        device="cpu",
+        started_at=datetime.now(UTC).isoformat(),
+        study=study,
+    )
+    record = store.record(trial.id)
+    if record is None or record.training.parents_sha256 != parents:
+        weights = WEIGHTS.get(trial.id, "") + trial.id + "".join(map(str, parents.values()))
+        training = Training(
+            steps=1,
+            best_step=1,
+            best_rd_cost=1.0,
+            rd_cost=((1, 1.0),),
+            last_terms={},
+            num_parameters={},
+            checkpoint_sha256=store.save_checkpoint(trial.id, lambda path: _write(path, weights)),
+            parents_sha256=parents,
+        )
+        record = TrialRecord(
+            schema=SCHEMA,
+            trial=trial,
+            training=training,
+            evaluations=(),
+            timings={"total": seconds},
+            provenance=provenance,
+        )
+        store.commit(record)
+    for item in trial.evaluations:
+        store.commit_evaluation(
+            EvaluationRecord(
+                schema=SCHEMA,
+                trial=trial.id,
+                evaluation=item,
+                checkpoint_sha256=record.training.checkpoint_sha256,
+                rates=(),
+                metrics=(),
+                per_image=(),
+                timings={},
+                provenance=provenance,
+            )
+        )
+    return record
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _progress(trial: TrialSpec, step: int) -> Progress:
+    return Progress(
+        trial=trial.id,
+        phase="train",
+        step=step,
+        steps=3,
+        loss=1.0 / step,
+        bpp=0.25,
+        elapsed_s=0.1 * step,
+        eta_s=None,
+    )
+
+
+def _note(store: Store, trial: TrialSpec, began: float) -> None:
+    note = {
+        "id": trial.id,
+        "pid": os.getpid(),
+        "began": began,
+        "ended": time.time(),
+        "cuda": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "cwd": str(Path.cwd()),
+        "bytecode": os.environ.get("PYTHONDONTWRITEBYTECODE"),
+    }
+    with (store.directory / "attempts.jsonl").open("a") as file:
+        file.write(json.dumps(note) + "\n")
+
+
+def _all_begun(store: Store, ids: list[str]) -> bool:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if all((store.directory / f"begun-{id}").exists() for id in ids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _seen(store: Store, trial: TrialSpec) -> bool:
+    path = store.directory / "attempts.jsonl"
+    return path.exists() and f'"id": "{trial.id}"' in path.read_text()

@@ -1,0 +1,240 @@
+"""Readiness, urgency and consequences, on a real store and without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import fake_trials
+import pytest
+from fake_trials import make_plan, make_trial
+
+from tcc.errors import ClusterError
+from tcc.plan import critical_path, ledger
+from tcc.records import Plan, Resources
+from tcc.run import schedule as schedule_module
+from tcc.run.events import Event, Outcome
+from tcc.run.schedule import Schedule
+from tcc.stores import Store, open_store
+
+
+class Quiet:
+    def log(self, *_: object) -> None: ...
+
+    progress = finished = log
+
+
+class Driver:
+    """Runs a schedule as Tune would: takes what it gives, a slot at a time, oldest first."""
+
+    def __init__(self, plan: Plan, store: Store, slots: int = 1, seconds: Mapping[str, float] = {}):
+        states = ledger(plan, store)
+        self.store, self.slots = store, slots
+        self.events: list[Event] = []
+        self.order: list[str] = []
+        left = {id: seconds.get(id, 1.0) for id, it in states.items() if it.state in LEFT}
+        self.schedule = Schedule(
+            plan,
+            store,
+            states,
+            left.keys(),
+            priority=critical_path(plan, left),
+            room=lambda shape: self.slots,
+            tell=self.events.append,
+        )
+
+    def run(self) -> dict[str, str]:
+        """Trial → state in the end."""
+        taken = []
+        while not self.schedule.exhausted or taken:
+            while len(taken) < self.slots and (trial := self.schedule.next()):
+                self.schedule.started(trial.id)
+                self.order.append(trial.id)
+                taken.append(trial)
+            trial = taken.pop(0)
+            record = fake_trials.attempt(trial, self.store, Quiet(), study="test")
+            failed = not hasattr(record, "training")
+            self.schedule.ended(trial.id, Outcome(failed=failed))
+            self.schedule.settle()
+        assert not self.schedule.running
+        return {id: state.state for id, state in self.schedule.states.items()}
+
+
+LEFT = ("new", "blocked")
+BASE, OTHER = make_trial("base"), make_trial("other")
+CHILD = make_trial("child", ("base",), kind="enhancement")
+GRANDCHILD = make_trial("grandchild", ("child",), kind="standalone")
+FAMILY = make_plan(BASE, CHILD, GRANDCHILD, OTHER)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    changed: dict[str, str] = {}
+    monkeypatch.setattr(fake_trials, "WEIGHTS", changed)
+    return changed
+
+
+def test_parents_come_first_and_each_trial_once(store: Store) -> None:
+    driver = Driver(FAMILY, store, slots=3)
+    assert set(driver.run().values()) == {"done"}
+    assert sorted(driver.order) == ["base", "child", "grandchild", "other"]
+    assert driver.order.index("base") < driver.order.index("child")
+    assert driver.order.index("child") < driver.order.index("grandchild")
+
+
+def test_the_trial_that_most_work_hangs_on_comes_first(store: Store) -> None:
+    plan = make_plan(
+        make_trial("short"),
+        make_trial("long"),
+        make_trial("root"),
+        make_trial("a", ("root",)),
+        make_trial("b", ("root",)),
+    )
+    seconds = {"short": 1, "long": 9, "root": 2, "a": 5, "b": 8}
+    driver = Driver(plan, store, seconds=seconds)
+    driver.run()
+    assert driver.order == ["root", "long", "b", "a", "short"]
+
+
+def test_a_full_shape_holds_no_other_back(store: Store) -> None:
+    gpus = [make_trial(f"gpu{index}", gpu=1.0) for index in range(3)]
+    plan = make_plan(*gpus, make_trial("cpu"))
+    driver = Driver(plan, store)
+    given = [driver.schedule.next(), driver.schedule.next()]
+    assert [trial.id for trial in given if trial] == ["gpu0", "cpu"]
+    assert driver.schedule.next() is None
+
+
+def test_a_failure_skips_what_stands_on_it_and_nothing_else(store: Store) -> None:
+    plan = make_plan(make_trial("base", label="fail"), CHILD, GRANDCHILD, OTHER)
+    driver = Driver(plan, store)
+    states = driver.run()
+    assert states == {
+        "base": "failed",
+        "child": "skipped",
+        "grandchild": "skipped",
+        "other": "done",
+    }
+    assert driver.schedule.states["base"].because == "loss is nan"
+    assert driver.schedule.states["grandchild"].because == "base"
+    again = Driver(plan, store)
+    assert again.schedule.exhausted, "failures are left for `tcc retry`"
+
+
+def test_a_finished_plan_is_exhausted_at_once(store: Store) -> None:
+    Driver(FAMILY, store).run()
+    again = Driver(FAMILY, store)
+    assert again.schedule.exhausted
+    assert again.schedule.next() is None
+
+
+def test_a_redone_parent_with_the_same_weights_leaves_its_children(
+    store: Store, tmp_path: Path
+) -> None:
+    Driver(FAMILY, store).run()
+    (tmp_path / "store/trials/base/result.json").unlink()
+    again = Driver(FAMILY, store)
+    assert again.run() == {
+        "base": "done",
+        "child": "cached",
+        "grandchild": "cached",
+        "other": "cached",
+    }
+    assert again.order == ["base"]
+
+
+def test_a_redone_parent_with_other_weights_redoes_its_descendants(
+    store: Store, tmp_path: Path, weights: dict[str, str]
+) -> None:
+    Driver(FAMILY, store).run()
+    (tmp_path / "store/trials/base/result.json").unlink()
+    weights["base"] = "other"
+    again = Driver(FAMILY, store, slots=2)
+    assert again.run()["grandchild"] == "done"
+    assert again.order == ["base", "child", "grandchild"]
+
+
+def test_nothing_starts_from_weights_that_may_still_change(
+    store: Store, tmp_path: Path, weights: dict[str, str]
+) -> None:
+    Driver(make_plan(BASE, CHILD), store).run()
+    (tmp_path / "store/trials/base/result.json").unlink()
+    weights["base"] = "other"
+    again = Driver(FAMILY, store, slots=4)  # grandchild is new, its cached parent may be redone
+    assert set(again.run().values()) == {"done"}
+    assert again.order.index("grandchild") > again.order.index("child")
+    assert len(again.order) == len(set(again.order))
+
+
+def test_a_cached_child_of_a_parent_that_fails_anew_serves_on(store: Store, tmp_path: Path) -> None:
+    Driver(make_plan(BASE, CHILD), store).run()
+    (tmp_path / "store/trials/base/result.json").unlink()
+    plan = make_plan(make_trial("base", label="fail"), CHILD, GRANDCHILD)
+    assert Driver(plan, store).run() == {
+        "base": "failed",
+        "child": "cached",
+        "grandchild": "done",
+    }
+
+
+def test_a_parent_that_only_lacks_an_evaluation_holds_nobody_back(store: Store) -> None:
+    Driver(make_plan(BASE), store).run()
+    measured = make_trial("base", evaluations=("kodak",))
+    driver = Driver(make_plan(measured, CHILD), store, slots=2)
+    given = [driver.schedule.next(), driver.schedule.next()]
+    assert [trial.id for trial in given if trial] == ["base", "child"]
+
+
+def test_an_evaluation_that_fails_takes_back_what_was_ready(store: Store) -> None:
+    Driver(make_plan(BASE), store).run()
+    measured = make_trial("base", label="fail", evaluations=("kodak",))
+    driver = Driver(make_plan(measured, CHILD), store, slots=1, seconds={"base": 9})
+    assert driver.run() == {"base": "failed", "child": "skipped"}
+    assert driver.order == ["base"]
+
+
+def test_a_dead_worker_becomes_a_failure_in_the_store(store: Store) -> None:
+    driver = Driver(make_plan(BASE, CHILD), store)
+    trial = driver.schedule.next()
+    assert trial is not None
+    driver.schedule.started("base")
+    driver.schedule.started("base")
+    driver.schedule.ended("base", Outcome(failed=True, reason="its worker process died"))
+    driver.schedule.settle()
+    failure = store.failure("base")
+    assert failure is not None
+    assert failure.reason == "its worker process died"
+    assert [event.state for event in driver.events] == ["running", "retried", "failed", "skipped"]
+
+
+def test_a_result_that_does_not_show_is_waited_for_then_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(make_plan(BASE), store)
+    driver.schedule.next()
+    driver.schedule.started("base")
+    driver.schedule.ended("base", Outcome(failed=False))
+    driver.schedule.settle()
+    assert driver.schedule.running
+    assert driver.schedule.next() is None
+    monkeypatch.setattr(schedule_module, "VISIBLE_WITHIN_S", -1.0)
+    driver.schedule.settle()
+    assert not driver.schedule.running
+    assert "every node" in driver.schedule.states["base"].because
+
+
+def test_a_schedule_that_cannot_go_on_says_so(store: Store) -> None:
+    driver = Driver(make_plan(BASE), store)
+    driver.slots = 0
+    with pytest.raises(ClusterError, match="1 trials are left"):
+        driver.schedule.next()
+
+
+def test_shapes_are_compared_by_what_they_occupy() -> None:
+    assert Resources(cpu=1.0, gpu=0.5) == Resources(cpu=1, gpu=0.5)
+    assert hash(Resources(cpu=1.0)) == hash(Resources(cpu=1))
