@@ -1,0 +1,28 @@
+"""What a study found, told: tables, figures, a page that works offline, and where it stands.
+
+    study      what the store holds of a study, and the stamp that saves redrawing
+    lines      one styled line of a panel and what a reader is told of its points
+    panels     which lines make which panel          split  previews   likewise
+    verdicts   BD-rates in words                     tables            in numbers
+    figures    draws panels for paper and README     html              for a browser
+    build      all of it, once for each state of the records
+    mirror     the same into the study's own run of the trackers
+    status     counts, failures, running trials: `tcc status`
+
+Every number comes from `curves`; nothing here computes one.
+"""
+
+from tcc.report.build import ReportFiles, build_report, report_json
+from tcc.report.mirror import mirror_report
+from tcc.report.status import StudyStatus, print_status, status, status_json
+
+__all__ = [
+    "ReportFiles",
+    "StudyStatus",
+    "build_report",
+    "mirror_report",
+    "print_status",
+    "report_json",
+    "status",
+    "status_json",
+]

@@ -1,0 +1,201 @@
+"""The numbers of a report as flat rows: points.csv, bd_rates.csv and their JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tcc.curves.comparisons import Comparison
+from tcc.curves.files import bdrate_json
+from tcc.curves.points import rate_of
+from tcc.records import CurveKey, RDCurve, RDPoint
+from tcc.report.words import pair_text
+
+Row = dict[str, Any]
+
+POINT_COLUMNS = (
+    "study",
+    "family",
+    "method",
+    "pair",
+    "trained_on",
+    "dataset",
+    "split",
+    "source",
+    "metric",
+    "value",
+    "rate_bpp",
+    "base_bpp",
+    "enhancement_bpp",
+    "lambda_b",
+    "lambda_e",
+    "beta",
+    "variant",
+    "seed",
+    "trial",
+    "base_trial",
+    "evaluation",
+    "step",
+    "still_improving",
+)
+
+
+def point_rows(study: str, curves: Iterable[RDCurve]) -> Iterator[Row]:
+    """One row for each point of each curve; a rate that does not exist is None."""
+    for curve in curves:
+        for point in curve.points:
+            yield {**_key_cells(study, curve.key), **_point_cells(point)}
+
+
+def _key_cells(study: str, key: CurveKey) -> Row:
+    return {
+        "study": study,
+        "family": key.family,
+        "method": key.method,
+        "pair": pair_text(key.tasks),
+        "trained_on": key.trained_on,
+        "dataset": key.dataset,
+        "split": key.split,
+        "source": key.source,
+        "metric": key.metric,
+        "variant": key.variant,
+    }
+
+
+def _point_cells(point: RDPoint) -> Row:
+    layers = {stream.partition(".")[0] for stream in point.bpp_by_stream}
+    rates = {layer: rate_of(point.bpp_by_stream, layer) for layer in layers}
+    return {
+        "value": point.value,
+        "rate_bpp": point.rate_bpp if math.isfinite(point.rate_bpp) else None,
+        "base_bpp": rates.get("base"),
+        "enhancement_bpp": rates.get("enhancement"),
+        **{axis: point.axes.get(axis) for axis in ("lambda_b", "lambda_e", "beta")},
+        "source": point.source,
+        "seed": point.seed,
+        "trial": point.trial,
+        "base_trial": point.base,
+        "evaluation": point.evaluation,
+        "step": point.step,
+        "still_improving": point.still_improving,
+    }
+
+
+def bd_rate_rows(study: str, comparisons: Iterable[Comparison]) -> Iterator[Row]:
+    """One row for each comparison and seed, then one for its mean over seeds (``seed`` None)."""
+    for comparison in comparisons:
+        for seed, result in comparison.per_seed:
+            yield {**_comparison_cells(study, comparison), "seed": seed, **bdrate_json(result)}
+        yield {
+            **_comparison_cells(study, comparison),
+            "seed": None,
+            **bdrate_json(comparison.summary),
+            "bootstrap": None if comparison.bootstrap is None else list(comparison.bootstrap),
+            "deltas": [
+                {
+                    "axes": dict(delta.axes),
+                    "seeds": list(delta.seeds),
+                    "rate_percent": list(delta.rate_percent),
+                    "value": list(delta.value),
+                }
+                for delta in comparison.deltas
+            ],
+        }
+
+
+def _comparison_cells(study: str, comparison: Comparison) -> Row:
+    key, result = comparison.test, comparison.summary
+    return {
+        **_key_cells(study, key),
+        "reference": comparison.reference,
+        "rate": comparison.rate,
+        "anchor": result.anchor,
+        "test": result.test,
+        "lambda_b": key.fixed.get("lambda_b"),
+        "over_lambda_b": list(comparison.over),
+        "beta": key.fixed.get("beta"),
+    }
+
+
+BD_RATE_COLUMNS = (
+    "study",
+    "reference",
+    "rate",
+    "family",
+    "method",
+    "pair",
+    "trained_on",
+    "dataset",
+    "split",
+    "source",
+    "metric",
+    "anchor",
+    "test",
+    "lambda_b",
+    "over_lambda_b",
+    "beta",
+    "variant",
+    "seed",
+    "bd_rate_percent",
+    "akima",
+    "cubic",
+    "overlap",
+    "anchor_points",
+    "test_points",
+    "interval_low",
+    "interval_high",
+    "bootstrap_low",
+    "bootstrap_high",
+    "verdict",
+    "reasons",
+    "dropped",
+)
+
+
+def flat(row: Row) -> Row:
+    """A BD-rate row for CSV: one number a cell, lists as text."""
+    interval, bootstrap = (row.get(name) or (None, None) for name in ("interval", "bootstrap"))
+    return {
+        **row,
+        **row["cross_checks"],
+        "seed": "mean" if row["seed"] is None else row["seed"],
+        "over_lambda_b": " ".join(f"{value:g}" for value in row["over_lambda_b"]),
+        "anchor_points": row["points"]["anchor"],
+        "test_points": row["points"]["test"],
+        "interval_low": interval[0],
+        "interval_high": interval[1],
+        "bootstrap_low": bootstrap[0],
+        "bootstrap_high": bootstrap[1],
+        "reasons": "; ".join(row["reasons"]),
+        "dropped": "; ".join(row["dropped"]),
+    }
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """CSV with a header; floats in their shortest exact form, None as an empty cell."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(row.get(name)) for name in columns})
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def curve_rows(curves: Iterable[RDCurve]) -> Iterator[Row]:
+    """One entry a curve, with its points by rising rate."""
+    for curve in curves:
+        yield {
+            **{name: value for name, value in _key_cells("", curve.key).items() if name != "study"},
+            "fixed": dict(curve.key.fixed),
+            "seed": curve.key.seed,
+            "unit": curve.metric.unit,
+            "higher_is_better": curve.metric.higher_is_better,
+            "points": [_point_cells(point) for point in curve.points],
+        }

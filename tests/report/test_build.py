@@ -1,0 +1,163 @@
+"""A report is whole, drawn once for each state of its study, and needs no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tcc.errors import RecordError, StoreError
+from tcc.report import build_report, report_json
+from tcc.stores import open_store
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(monkeypatch):
+    """Figures as empty files: what they look like is another test's."""
+
+    def draw(pairs, notice, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("pair.png", "pair.pdf", "overview.png"):
+            (folder / name).write_bytes(b"")
+            yield folder / name
+
+    monkeypatch.setattr("tcc.report.build.draw_figures", draw)
+
+
+def test_a_report_has_all_its_files(make_store):
+    store = make_store()
+    files = build_report("made_up", store)
+    folder = store.study_dir("made_up") / "report"
+    assert files.fresh
+    assert files.page == folder / "index.html"
+    assert all(path.is_file() and folder in path.parents for path in files)
+    assert {path.name for path in files.figures} == {"pair.png", "pair.pdf", "overview.png"}
+    assert len(files.curves) == len(set(files.curves)) > 50
+
+
+def test_an_unchanged_report_is_left_alone(make_store):
+    store = make_store()
+    first = build_report("made_up", store)
+    before = {path: path.stat().st_mtime_ns for path in first}
+    again = build_report("made_up", open_store(store.uri))
+    assert not again.fresh
+    assert replace(again, fresh=True) == first
+    assert {path: path.stat().st_mtime_ns for path in again} == before
+
+
+@pytest.mark.parametrize("damage", ["missing file", "torn stamp", "stamp of other content"])
+def test_a_damaged_report_is_drawn_again(make_store, damage):
+    store = make_store()
+    files = build_report("made_up", store)
+    stamp = files.page.parent / "stamp.json"
+    if damage == "missing file":
+        files.curves[0].unlink()
+    elif damage == "torn stamp":
+        stamp.write_text(stamp.read_text()[:40])
+    else:
+        stamp.write_text(stamp.read_text().replace('"stamp": "', '"stamp": "0'))
+    again = build_report("made_up", store)
+    assert again.fresh
+    assert all(path.is_file() for path in again)
+
+
+def test_a_changed_value_is_drawn(make_store):
+    store = make_store()
+    build_report("made_up", store)
+    id = next(iter(store.result_ids()))
+    record = store.record(id)
+    measured = record.evaluations[0]
+    better = replace(measured.metrics[0], value=measured.metrics[0].value + 1)
+    store.commit_evaluation(replace(measured, metrics=(better, *measured.metrics[1:])))
+    assert build_report("made_up", store).fresh
+
+
+def test_curves_of_an_earlier_state_are_removed(make_store):
+    store = make_store()
+    before = build_report("made_up", store)
+    text = store.read_study("made_up", "plan.json")
+    folder = before.page.parent / "curves"
+    (folder / "gone.json").write_text("{}")
+    for id in store.result_ids():
+        if store.trial(id) is None and "standalone" in store.record(id).trial.kind:
+            (store.directory / "trials" / id / "result.json").unlink()
+    after = build_report("made_up", store)
+    assert text == store.read_study("made_up", "plan.json")
+    left = {path.name for path in folder.iterdir()}
+    assert left == {path.name for path in after.curves}
+    assert not any(name.startswith("standalone") or name == "gone.json" for name in left)
+
+
+def test_the_json_has_what_the_command_promises(make_store):
+    store = make_store((0, 1), failing=True)
+    found = report_json("made_up", store)
+    assert list(found) == ["study", "bd_rates", "curves", "files"]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["study"] == "made_up"
+    seeds = {row["seed"] for row in found["bd_rates"]}
+    assert seeds == {0, 1, None}
+    names = {row["name"] for row in (json.loads(open(p).read()) for p in found["files"]["curves"])}
+    assert "depth → reconstruction: scalable, β = 0.1, λ_b = 0.3, seed 1" in names
+    families = {curve["family"] for curve in found["curves"]}
+    assert {"base", "direct", "scalable", "simulcast", "pixels"} <= families
+
+
+def test_curve_files_are_in_compressais_format(make_store):
+    for path in build_report("made_up", make_store()).curves:
+        content = json.loads(path.read_text())
+        assert set(content) >= {"name", "results"}
+        rates, *values = content["results"].values()
+        assert list(content["results"])[0] == "bpp"
+        assert len(rates) == len(values[0])
+        assert rates == sorted(rates)
+
+
+def test_an_unknown_study_is_named_with_its_neighbour(make_store):
+    with pytest.raises(StoreError, match="did you mean 'made_up'"):
+        build_report("made_pu", make_store())
+
+
+def test_an_empty_store_says_so(tmp_path):
+    with pytest.raises(StoreError, match="has no study"):
+        build_report("any", open_store(tmp_path / "runs"))
+
+
+def test_a_study_without_its_plan_says_what_is_missing(make_store):
+    store = make_store()
+    (store.study_dir("made_up") / "plan.json").unlink()
+    with pytest.raises(StoreError, match=r"plan\.json"):
+        build_report("made_up", store)
+
+
+def test_a_torn_plan_is_named(make_store):
+    store = make_store()
+    store.write_study("made_up", "plan.json", store.read_study("made_up", "plan.json")[:-50])
+    with pytest.raises(RecordError, match=r"studies/made_up/plan\.json is torn"):
+        build_report("made_up", store)
+
+
+def test_a_study_with_nothing_done_has_a_report(make_store):
+    store = make_store()
+    for path in (store.directory / "trials").glob("*/result.json"):
+        path.unlink()
+    files = build_report("made_up", store)
+    assert files.curves == ()
+    assert "No comparison is possible yet" in files.page.read_text()
+
+
+def test_report_and_status_import_no_torch(make_store):
+    store = make_store()
+    code = (
+        "import sys; from tcc.report import report_json, status, print_status\n"
+        "from tcc.stores import open_store\n"
+        f"store = open_store({store.uri!r})\n"
+        "report_json('made_up', store); print_status(status('made_up', store))\n"
+        "heavy = {'torch', 'torchvision', 'compressai', 'ray', 'wandb'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    build_report("made_up", store)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
