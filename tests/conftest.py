@@ -32,6 +32,12 @@ wandb: {mode: disabled}
 
 
 @pytest.fixture
+def tiny_text() -> str:
+    """The sweep file of `tiny_plan`."""
+    return TINY_STUDY
+
+
+@pytest.fixture
 def tiny_plan(tmp_path: Path) -> Callable[..., Plan]:
     """A study of every trial kind that trains in seconds; ``changes`` are dotted overrides."""
     from tcc.plan import expand

@@ -1,0 +1,215 @@
+"""The commands of tcc. Every verb reads its arguments, calls one room and prints.
+
+Exit codes: 0 all done; 1 some trial failed or was skipped; 2 bad input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from tcc.errors import TccError
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+study_argument = click.argument("study")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+store_option = click.option(
+    "--store", default="runs", show_default=True, help="Folder or URI that holds all results."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+
+
+def main() -> NoReturn:
+    """Runs the command line; whatever is wrong with the input is one message, no traceback."""
+    try:
+        code = cli.main(prog_name="tcc", standalone_mode=False)
+    except TccError as error:
+        click.echo(f"tcc: {error}", err=True)
+        code = BAD_INPUT
+    except click.ClickException as error:
+        error.show()
+        code = BAD_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("tcc: interrupted; the same command goes on from here", err=True)
+        code = INTERRUPTED
+    sys.exit(code or 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tcc")
+def cli() -> None:
+    """Plan, run and report rate-distortion studies of scalable learned compression."""
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@json_option
+def check(spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Validate a sweep spec; lists every problem."""
+    from tcc.plan import expand
+    from tcc.spec import load_spec
+
+    plan = expand(load_spec(spec, overrides))
+    if as_json:
+        _print_json({"study": plan.study, "valid": True, "trials": len(plan)})
+    else:
+        click.echo(f"{spec}: valid, study {plan.study!r} of {len(plan)} trials")
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@store_option
+@json_option
+def plan(spec: Path, overrides: tuple[str, ...], store: str, as_json: bool) -> None:
+    """Show the trials of a spec: what is new, cached, blocked, and what it costs."""
+    from tcc.plan import expand, ledger, plan_json, print_plan
+    from tcc.spec import load_spec
+    from tcc.stores import open_store
+
+    planned = expand(load_spec(spec, overrides))
+    opened = open_store(store, write=False)
+    states = ledger(planned, opened)
+    if as_json:
+        _print_json(plan_json(planned, states))
+    else:
+        print_plan(planned, states, opened)
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@store_option
+@click.option("--address", help="Ray cluster to join; without, a local one is started.")
+@json_option
+def run(
+    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
+) -> int:
+    """Run what is not done yet. The same command again is the resume."""
+    from tcc.report import build_report, mirror_report
+    from tcc.run import run_study
+    from tcc.spec import load_spec
+    from tcc.stores import open_store
+
+    opened = open_store(store)
+    outcome = run_study(load_spec(spec, overrides), opened, address=address, quiet_stdout=as_json)
+    files = build_report(outcome.study, opened)
+    if files.fresh:
+        mirror_report(outcome.study, opened, files)
+    if as_json:
+        _print_json(outcome.to_json() | {"report": str(files.page)})
+    else:
+        click.echo(f"{outcome.summary()}\nreport: {files.page}")
+    return outcome.exit_code
+
+
+@cli.command()
+@spec_argument
+@overrides_argument
+@store_option
+@click.option("--address", help="Ray cluster to join; without, a local one is started.")
+@json_option
+def evaluate(
+    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
+) -> int:
+    """Make only the evaluations that finished trials lack; trains nothing."""
+    from tcc.run import run_study
+    from tcc.spec import load_spec
+    from tcc.stores import open_store
+
+    outcome = run_study(load_spec(spec, overrides), open_store(store), address=address, train=False)
+    _print_json(outcome.to_json()) if as_json else click.echo(outcome.summary())
+    return FAILED if outcome.failed or outcome.skipped else 0
+
+
+@cli.command()
+@spec_argument
+@click.argument("trial_id")
+@overrides_argument
+@store_option
+@json_option
+def trial(spec: Path, trial_id: str, overrides: tuple[str, ...], store: str, as_json: bool) -> int:
+    """Run one trial in this process, without Ray. TRIAL_ID may be its first letters."""
+    from tcc.plan import expand, find_trial
+    from tcc.records import FailureRecord
+    from tcc.spec import load_spec
+    from tcc.stores import open_store, to_json
+    from tcc.trial import Printing, attempt
+
+    planned = expand(load_spec(spec, overrides))
+    chosen = find_trial(planned, trial_id)
+    observer = Printing(sys.stderr if as_json else sys.stdout)
+    outcome = attempt(chosen, open_store(store), observer, study=planned.study)
+    if as_json:
+        click.echo(to_json(outcome))
+    return FAILED if isinstance(outcome, FailureRecord) else 0
+
+
+@cli.command()
+@study_argument
+@store_option
+@json_option
+def status(study: str, store: str, as_json: bool) -> None:
+    """Counts by kind and state, failures with their logs, running trials with step and ETA."""
+    from tcc import report
+    from tcc.stores import open_store
+
+    found = report.status(study, open_store(store, write=False))
+    _print_json(report.status_json(found)) if as_json else report.print_status(found)
+
+
+@cli.command()
+@study_argument
+@store_option
+@json_option
+def report(study: str, store: str, as_json: bool) -> None:
+    """Draw the report of a study: curves, verdicts, tables."""
+    from tcc.report import build_report, report_json
+    from tcc.stores import open_store
+
+    opened = open_store(store)
+    files = build_report(study, opened)
+    _print_json(report_json(study, opened)) if as_json else click.echo(files.page)
+
+
+@cli.command()
+@click.argument("anchor", type=click.Path(path_type=Path))
+@click.argument("test", type=click.Path(path_type=Path))
+@click.option("--metric", help="Name of the metric; needed where a file holds several.")
+@click.option("--lower-is-better", is_flag=True, help="The metric falls as quality rises.")
+@json_option
+def bdrate(
+    anchor: Path, test: Path, metric: str | None, lower_is_better: bool, as_json: bool
+) -> None:
+    """The BD-rate of TEST against ANCHOR (CompressAI JSON or CSV), with its verdict."""
+    from tcc.curves.files import bdrate_json, bdrate_text, verdict_on_files
+
+    found = verdict_on_files(anchor, test, metric=metric, lower_is_better=lower_is_better)
+    _print_json(bdrate_json(found)) if as_json else click.echo(bdrate_text(found))
+
+
+@cli.command(name="list")
+@click.argument("room", required=False)
+@json_option
+def list_plugins(room: str | None, as_json: bool) -> None:
+    """List the plug-ins: tasks, datasets, methods, stores, tracking, search."""
+    from tcc import registry
+
+    if room is not None and room not in registry.ROOMS:
+        raise click.BadParameter(registry.unknown("room", room, tuple(registry.ROOMS)))
+    found = {name: registry.names(name) for name in ([room] if room else registry.ROOMS)}
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo("\n".join(f"{name}: {', '.join(plugins)}" for name, plugins in found.items()))
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))

@@ -1,0 +1,123 @@
+"""The commands as a user types them: what they print, where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMOKE = Path(__file__).parents[1] / "sweeps" / "smoke.yaml"
+
+
+def tcc(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tcc", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+def test_every_verb_explains_itself():
+    listed = tcc("--help").stdout
+    verbs = ["check", "plan", "run", "status", "report", "trial", "evaluate", "bdrate", "list"]
+    for verb in verbs:
+        assert f"  {verb} " in listed
+        done = tcc(verb, "--help")
+        assert done.returncode == 0
+        assert "Usage: tcc" in done.stdout
+
+
+def test_a_wrong_spec_is_exit_2_with_every_problem_and_its_line(tmp_path):
+    spec = tmp_path / "wrong.yaml"
+    spec.write_text(SMOKE.read_text().replace("lambda_b: [0.1, 0.3, 1]", "lambda_b: [0.1, -3]"))
+    done = tcc("check", spec, "train.stps=5")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    line = next(n for n, text in enumerate(spec.read_text().splitlines(), 1) if "-3" in text)
+    assert f"{spec}:{line}:" in done.stderr
+    assert "-3" in done.stderr
+    assert "command line" in done.stderr
+    assert "'steps'" in done.stderr or "steps" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("run", "nowhere.yaml"),
+        ("status", "nothing"),
+        ("report", "nothing"),
+        ("bdrate", "a.json", "b.json"),
+        ("list", "taks"),
+        ("frobnicate",),
+        ("run", SMOKE, "--store", "/proc/no/store"),
+        ("trial", SMOKE, "ffffffff"),
+        ("plan", SMOKE, "data.scenes.type=voc"),
+    ],
+)
+def test_bad_input_is_exit_2_and_no_traceback(args, tmp_path):
+    done = tcc(*args, cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_plan_json_of_the_smoke_study(tmp_path):
+    done = tcc("plan", SMOKE, "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    plan = json.loads(done.stdout)
+    kinds = {trial["id"]: trial["kind"] for trial in plan["trials"]}
+    assert len(kinds) == len(plan["trials"]) >= 20
+    for trial in plan["trials"]:
+        if trial["kind"] == "enhancement":
+            assert sorted(kinds[need] for need in trial["needs"]) == ["base", "pretrain"]
+    bases = [str(t["axes"]) for t in plan["trials"] if t["kind"] == "base"]
+    assert len(set(bases)) == len(bases)
+    assert {trial["state"] for trial in plan["trials"]} == {"new", "blocked"}
+    assert list(tmp_path.iterdir()) == []  # a plan writes nothing
+
+
+@pytest.mark.parametrize("verb", [("plan", SMOKE), ("check", SMOKE), ("list",)])
+def test_light_verbs_do_not_import_what_is_heavy(verb, tmp_path):
+    code = f"""
+import sys
+sys.argv = {["tcc", *map(str, verb)]!r}
+from tcc.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {{"torch", "torchvision", "compressai", "ray", "wandb", "matplotlib", "plotly"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bdrate_of_two_files(tmp_path):
+    for name, factor in (("anchor", 1.0), ("test", 2.0)):
+        rates = [factor * bpp for bpp in (0.1, 0.2, 0.4, 0.8)]
+        results = {"bpp": rates, "psnr": [30.0, 33.0, 36.0, 39.0]}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "results": results}))
+    done = tcc("bdrate", "anchor.json", "test.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["bd_rate_percent"] == pytest.approx(100, abs=1e-6)
+    assert found["overlap"] == 1
+    assert tcc("bdrate", "anchor.json", "test.json", cwd=tmp_path).stdout.startswith(
+        "BD-rate (psnr): +100.00 %"
+    )
+
+
+def test_one_trial_in_this_process_and_its_state_after(tmp_path, tiny_text):
+    (tmp_path / "tiny.yaml").write_text(tiny_text)
+    plan = json.loads(tcc("plan", "tiny.yaml", "--json", cwd=tmp_path).stdout)
+    pixels = next(trial["id"] for trial in plan["trials"] if trial["kind"] == "pixels")
+    done = tcc("trial", "tiny.yaml", pixels[:8], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "depth/rmse" in done.stdout
+    after = json.loads(tcc("plan", "tiny.yaml", "--json", cwd=tmp_path).stdout)
+    states = {trial["id"]: trial["state"] for trial in after["trials"]}
+    assert states.pop(pixels) == "cached"
+    assert "cached" not in states.values()
