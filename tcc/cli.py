@@ -124,9 +124,15 @@ def evaluate(
     from tcc.spec import load_spec
     from tcc.stores import open_store
 
-    outcome = run_study(load_spec(spec, overrides), open_store(store), address=address, train=False)
+    outcome = run_study(
+        load_spec(spec, overrides),
+        open_store(store),
+        address=address,
+        train=False,
+        quiet_stdout=as_json,
+    )
     _print_json(outcome.to_json()) if as_json else click.echo(outcome.summary())
-    return FAILED if outcome.failed or outcome.skipped else 0
+    return outcome.exit_code
 
 
 @cli.command()

@@ -31,7 +31,7 @@ wandb: {mode: disabled}
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_text() -> str:
     """The sweep file of `tiny_plan`."""
     return TINY_STUDY

@@ -1,10 +1,9 @@
 """The entropy model of a latent: how many bits ŷ costs, alone or given side information.
 
     y ──► Hyperprior ──► ẑ ──► bits of "z"
-                         │ h_s
-    ŷ ──► context ─1×1─► + ◄─1×1─┤                        ┌─► μ
-    side (B, S, h, w) ────────1×1─► + ─► 1×1 ─► 1×1 ──────┴─► σ ──► bits of "y" = −log2 P(ŷ | μ, σ)
-                            hidden
+                         └─ h_s ─► 1×1 ─┐
+    ŷ ──► context ───────────────► 1×1 ─┼─► + ─► 1×1 ─► 1×1 ─► (μ, σ)
+    side (B, S, h, w) ───────────► 1×1 ─┘                        └─► bits of "y" = −log2 P(ŷ | μ, σ)
 
 Each input has a 1×1 convolution of its own into the hidden layer, which is the same as one over
 their concatenation, but leaves an input out by not adding it: with ``side=None`` a conditional
@@ -41,7 +40,7 @@ class EntropyModel(nn.Module):
 
     def __init__(self, latent: int, *, context: str, hyperprior: bool, side_features: int = 0):
         super().__init__()
-        key = int(torch.randint(2**62, ()))
+        key = int(torch.randint(2**62, (), device="cpu"))
         with seeded(key, "context"):
             self.context = build_context(context, latent)
         with seeded(key, "hyperprior"):

@@ -23,6 +23,8 @@ LIKELIHOOD_MIN = 1e-9  # no symbol costs more than 29.9 bits, as in CompressAI
 MEAN_STEPS = 16  # steps of μ between two integers
 SCALE_LEVELS = 64
 SCALE_MIN = 0.11
+# Tiny codecs trained with a table up to 256 put 0.2 % of their σ above 20 at λ = 1 on the RMSE, and
+# 0.8 % at λ = 1000; a higher top only makes the coder's tables longer.
 SCALE_MAX = 20.0
 _RATIO = (SCALE_MAX / SCALE_MIN) ** (1 / (SCALE_LEVELS - 1))  # 1.086 between neighbours
 

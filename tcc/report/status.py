@@ -127,12 +127,11 @@ def print_status(found: StudyStatus, console: Console | None = None) -> None:
         console.print(running)
     for item in found.failures:
         where = "" if item.step is None else f" at step {item.step}"
-        console.print(
-            f"[red]failed[/] {item.trial} {escape(item.label)}: {escape(item.reason)}{where}"
-        )
-        console.print(f"  log {item.log}", markup=False, highlight=False)
+        text = escape(f"{item.label}: {item.reason}{where}")
+        console.print(f"[red]failed[/] {item.trial} {text}", soft_wrap=True)
+        console.print(f"  log {escape(item.log)}", soft_wrap=True, highlight=False)
     for problem in found.problems:
-        console.print(f"[yellow]not trusted[/] {escape(problem)}")
+        console.print(f"[yellow]not trusted[/] {escape(problem)}", soft_wrap=True)
 
 
 def _running(study: Study, store: Store) -> Iterable[Running]:

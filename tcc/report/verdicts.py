@@ -223,7 +223,7 @@ def _sentence(rows: Mapping[str, Comparison]) -> Sentence:
                 told.append(f"{subject} {_change(percent)} ({rows[family].summary.verdict})")
     parts = [f"{_listed(told)}."] if told else []
     if refused:
-        parts.append(f"refused for {_listed(refused)}.")
+        parts.append(f"no BD-rate can be given for {_listed(refused)}.")
     row = next(row for row in rows.values() if len(row.test.tasks) == 2)
     return Sentence(
         subject=f"{pair_text(row.test.tasks)}, {_against(row)}",

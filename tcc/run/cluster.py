@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,8 +37,10 @@ WORKER = {
 }
 LOCAL = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers share this very environment: nothing to pack
+    "RAY_AUTH_MODE": "token",  # one of its own, below, or Ray would write one into the home
 }
 AUTOSCALER_CONFIG = "~/ray_bootstrap_config.yaml"  # where `ray up` leaves it on the head node
+ANSWER_WITHIN_S = 10.0
 
 
 class Cluster:
@@ -66,30 +71,57 @@ def connect(address: str | None) -> Iterator[Cluster]:
         ClusterError: the cluster cannot be reached or joined, or Ray cannot start.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    local = address == "local"
-    os.environ.update(DRIVER | WORKER | LOCAL if local else DRIVER)
-    import ray
-    from ray.exceptions import RayError
+    with _environment(address == "local"), _silent_stdout():
+        import ray
+        from ray.exceptions import RayError
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        with _silent_stdout():
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        if ray.is_initialized():
             yield Cluster(ray)
-        return
+            return
+        try:
+            _init(ray, address)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            raise ClusterError(_why(address, error)) from error
+        try:
+            with _ended_by_sigterm():
+                yield Cluster(ray)
+        finally:
+            ray.shutdown()
+
+
+def _init(ray: Any, address: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if local:
+    if address == "local":
         options["include_dashboard"] = False
     else:
-        options["runtime_env"] = {"env_vars": WORKER}
-    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_S).close()
+        own = {name: value for name, value in os.environ.items() if name.startswith("TCC_")}
+        options["runtime_env"] = {"env_vars": WORKER | own}
+    with _silent_stderr():
         ray.init(address, **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
-        raise ClusterError(_why(address, error)) from error
+
+
+@contextmanager
+def _environment(local: bool) -> Iterator[None]:
+    """What Ray reads when it is imported and when it starts; put back as it was."""
+    wanted = DRIVER | (WORKER | LOCAL if local else {})
+    if "RAY_AUTH_MODE" in os.environ:
+        wanted.pop("RAY_AUTH_MODE", None)
+    elif local:
+        wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
-        with _silent_stdout(), _ended_by_sigterm():
-            yield Cluster(ray)
+        yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def autoscaling_nodes() -> list[Node]:
@@ -131,8 +163,9 @@ def _why(address: str, error: BaseException) -> str:
         return f"Ray could not be started on this machine: {reason}"
     return (
         f"no Ray cluster could be joined at {address!r}: {reason}\n"
-        "give the address of a running head (host:port, ray://host:port or auto), with its "
-        "RAY_AUTH_TOKEN where it wants one, or leave out --address to start Ray on this machine"
+        "give the address of a running head (host:port, ray://host:port or auto), with "
+        "RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN where it wants one, or leave out --address to "
+        "start Ray on this machine"
     )
 
 
@@ -141,6 +174,20 @@ def _silent_stdout() -> Iterator[None]:
     """Keeps what Ray prints of dead workers, which its own settings do not silence, from stdout."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keeps what Ray's C++ says of every second that it waits from stderr: an error says it all."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

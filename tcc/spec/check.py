@@ -101,11 +101,10 @@ def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
             document.report(at, registry.unknown("optional trial kind", also.kind, method.optional))
         if also.kind in [other.kind for other in spec.also[:index]]:
             document.report(at, f"{also.kind!r} is there twice")
-    for section, allowed in (
-        (spec.train.kinds, method.kinds),
-        (spec.resources, ("default", *method.kinds)),
+    for key, section, allowed in (
+        ("train", spec.train.kinds, method.kinds),
+        ("resources", spec.resources, ("default", *method.kinds)),
     ):
-        key = "train" if section is spec.train.kinds else "resources"
         for kind in section:
             if kind not in allowed:
                 document.report((key, kind), registry.unknown("trial kind", kind, allowed))

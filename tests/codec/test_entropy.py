@@ -202,5 +202,5 @@ def test_a_few_training_steps_lower_rate_plus_distortion(context, hyperprior):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

@@ -56,7 +56,7 @@ def test_probabilities_of_all_symbols_add_up_to_one():
 def test_a_hopeless_symbol_costs_the_bound_and_its_gradient_is_finite():
     mean = torch.tensor([0.0, 5.0], requires_grad=True)
     bits = gaussian.bits(torch.tensor([1000.0, 7.0]), mean, torch.full((2,), 0.5))
-    assert float(bits[0]) == pytest.approx(-np.log2(gaussian.LIKELIHOOD_MIN))
+    assert bits[0].item() == pytest.approx(-np.log2(gaussian.LIKELIHOOD_MIN))
     bits.sum().backward()
     assert mean.grad is not None
     assert torch.isfinite(mean.grad).all()

@@ -26,7 +26,7 @@ def test_one_figure_a_pair_and_an_overview(draw, make_curves, tmp_path):
     with Image.open(paths[0]) as image:
         assert image.width == round(PAPER_WIDTH_INCH * 200)
         colours = image.convert("RGB").getcolors(1 << 24)
-    assert len(colours) > 50
+    assert len(colours or ()) > 50
     assert paths[1].read_bytes().startswith(b"%PDF")
 
     again = draw(curves, tmp_path / "again", "means nothing")

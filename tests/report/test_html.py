@@ -39,8 +39,7 @@ class Elements(HTMLParser):
 
 
 def data_of(page):
-    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1]
-    return json.loads(text)
+    return json.loads(data_block(page))
 
 
 @pytest.fixture(scope="session")
@@ -120,4 +119,6 @@ def test_names_with_markup_are_escaped(make_store, make_curves):
 
 
 def data_block(page):
-    return page[page.index('id="data">') : page.index("</script>", page.index('id="data">'))]
+    """The JSON in the page, as the HTML parser finds its end."""
+    start = page.index('id="data">') + len('id="data">')
+    return page[start : page.index("</script>", start)]

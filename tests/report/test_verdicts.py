@@ -84,7 +84,7 @@ def test_sentences_name_what_changed_and_what_was_refused(told):
     for sentence in found:
         assert "total rate falls by" in sentence.text
         assert "the enhancement's own rate falls by" in sentence.text
-        assert sentence.text.endswith("Refused for the direct curve and the base.")
+        assert sentence.text.endswith("No BD-rate can be given for the direct curve and the base.")
 
 
 def test_without_a_baseline_nothing_is_said(make_curves):

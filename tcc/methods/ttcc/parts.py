@@ -18,11 +18,9 @@ from torch.nn import Parameter
 
 from tcc.codec.entropy import EntropyModel
 from tcc.codec.geometry import crop_to, pad_to, rescale, resize_to, scaled_size
-from tcc.codec.transforms import AnalysisTransform, SynthesisTransform
+from tcc.codec.transforms import STRIDE, AnalysisTransform, SynthesisTransform
 from tcc.errors import CheckpointError
 from tcc.formats.sample import Batch
-
-DOWNSAMPLING = 16  # of the analysis transform
 
 
 class Codec(nn.Module):
@@ -34,7 +32,7 @@ class Codec(nn.Module):
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         """The latent y (B, C, h, w) of images of any size."""
-        coded = pad_to(rescale(image_B3HW, self.scale), DOWNSAMPLING)
+        coded = pad_to(rescale(image_B3HW, self.scale), STRIDE)
         return self.analysis(coded)
 
 

@@ -1,0 +1,59 @@
+"""The frozen types that pass between rooms. Standard library only, no input or output."""
+
+from tcc.records.curves import BDRate, CurveKey, RDCurve, RDPoint
+from tcc.records.frozen import FrozenMap
+from tcc.records.plugins import DatasetInfo, DatasetUse, MetricInfo, PluginUse
+from tcc.records.results import (
+    SCHEMA,
+    EvaluationRecord,
+    FailureRecord,
+    ImageResult,
+    Metric,
+    Progress,
+    Provenance,
+    Rate,
+    Training,
+    TrialRecord,
+)
+from tcc.records.trials import (
+    LOOP_VERSION,
+    EvaluationSpec,
+    PairGrid,
+    Plan,
+    Recipe,
+    Resources,
+    TrainRecipe,
+    TrialDraft,
+    TrialSpec,
+)
+
+__all__ = [
+    "LOOP_VERSION",
+    "SCHEMA",
+    "BDRate",
+    "CurveKey",
+    "DatasetInfo",
+    "DatasetUse",
+    "EvaluationRecord",
+    "EvaluationSpec",
+    "FailureRecord",
+    "FrozenMap",
+    "ImageResult",
+    "Metric",
+    "MetricInfo",
+    "PairGrid",
+    "Plan",
+    "PluginUse",
+    "Progress",
+    "Provenance",
+    "RDCurve",
+    "RDPoint",
+    "Rate",
+    "Recipe",
+    "Resources",
+    "TrainRecipe",
+    "Training",
+    "TrialDraft",
+    "TrialRecord",
+    "TrialSpec",
+]

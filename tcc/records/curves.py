@@ -1,0 +1,77 @@
+"""What follows from results: RD points, curves and BD-rate verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tcc.records.frozen import Record
+from tcc.records.plugins import MetricInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class RDPoint(Record):
+    """One point in the rate-metric plane and the way back to where it was measured."""
+
+    trial: str
+    base: str  # the trial of its base layer; "" where there is none
+    evaluation: str
+    kind: str
+    label: str
+    axes: Mapping[str, float]
+    seed: int
+    step: int  # of the checkpoint
+    rate_bpp: float  # of this curve: total, or the enhancement's own; NaN: without codec (pixels)
+    bpp_by_stream: Mapping[str, float]
+    source: str  # coded | estimated
+    value: float
+    still_improving: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveKey(Record):
+    """What all points of a curve share. ``family``: base, direct, direct_published, scalable,
+    enhancement_only, standalone, single_layer, simulcast, uncompressed, pixels."""
+
+    family: str
+    method: str
+    tasks: tuple[str, ...]
+    dataset: str
+    split: str
+    source: str
+    metric: str
+    fixed: Mapping[str, float]  # axes that do not move along the curve: beta, lambda_b …
+    variant: str
+    seed: int
+    trained_on: str = ""  # the training data set; `dataset` is the one measured on
+
+
+@dataclass(frozen=True, kw_only=True)
+class RDCurve(Record):
+    """RD points of one key, by rising rate."""
+
+    key: CurveKey
+    metric: MetricInfo
+    points: tuple[RDPoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BDRate(Record):
+    """A verdict on two curves: percent more (+) or less (−) rate of `test` at equal metric.
+
+    ``percent`` is by PCHIP and None when refused. ``interval``: of the mean over seeds, None
+    below three. ``overlap``: intersection over union of the two metric ranges, 0 to 1.
+    """
+
+    anchor: str
+    test: str
+    metric: str
+    percent: float | None
+    method: str  # the interpolation of `percent`
+    cross_checks: Mapping[str, float | None]  # akima, cubic
+    overlap: float
+    num_points: Mapping[str, int]  # anchor, test: after the reduction
+    dropped: tuple[str, ...]
+    interval: tuple[float, float] | None
+    verdict: str  # ok | caution | refused
+    reasons: tuple[str, ...]

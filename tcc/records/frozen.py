@@ -1,0 +1,44 @@
+"""Immutability that dataclasses alone do not give: frozen mappings and sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, NoReturn
+
+
+class FrozenMap(dict[str, Any]):
+    """An immutable, hashable dict with sorted keys; nested mappings and lists are frozen too."""
+
+    def __init__(self, source: Mapping[str, Any] | None = None, /):
+        super().__init__({key: _freeze(value) for key, value in sorted((source or {}).items())})
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a record is frozen")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # pyright: ignore
+    clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+    def __reduce__(self) -> tuple[type[FrozenMap], tuple[dict[str, Any]]]:
+        return FrozenMap, (dict(self),)
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value if isinstance(value, FrozenMap) else FrozenMap(value)
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(item) for item in value)
+    return value
+
+
+class Record:
+    """Freezes the mappings and sequences of a record as it is made."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if isinstance(value, Mapping | list):
+                object.__setattr__(self, item.name, _freeze(value))

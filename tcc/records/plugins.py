@@ -1,0 +1,46 @@
+"""What plug-ins say of themselves, and a plug-in as a trial uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tcc.records.frozen import FrozenMap, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInfo(Record):
+    """A reported metric. ``per_image``: it has a value for each image (PSNR has, mAP has not)."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    per_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo(Record):
+    """What a data set holds. ``classes``: label kind → class names, in index order."""
+
+    labels: tuple[str, ...]
+    splits: Mapping[str, int]  # split → number of images
+    fingerprint: str  # changes when the data changes; enters trial ids
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=FrozenMap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginUse(Record):
+    """One plug-in as a trial uses it: ``name`` in the spec, plug-in file, version, parameters."""
+
+    name: str
+    plugin: str
+    version: int
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetUse(PluginUse):
+    """A data set as a trial uses it. Paths in ``params`` do not enter ids, the fingerprint does."""
+
+    fingerprint: str

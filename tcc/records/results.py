@@ -1,0 +1,127 @@
+"""What was measured: rates, metrics, records of done and failed trials, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tcc.records.frozen import Record
+from tcc.records.trials import EvaluationSpec, TrialSpec
+
+SCHEMA = 1  # of the record files; raised when a reader of old files would misread new ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate(Record):
+    """Bits spent on a set of images. Streams: ``base.y``, ``base.z``, ``enhancement.y`` …"""
+
+    bits_by_stream: Mapping[str, float]
+    num_pixels: int  # of the ORIGINAL, unpadded images
+    bpp_by_stream: Mapping[str, float]  # mean over images of each image's bits per pixel
+    source: str  # coded | estimated
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel over all streams: the mean of the images' bits per pixel."""
+        return sum(self.bpp_by_stream.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Record):
+    """One value of one metric; ``name`` is ``task/metric``."""
+
+    name: str
+    value: float
+    unit: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageResult(Record):
+    """One image of an evaluation: its size, its bits and its per-image metrics."""
+
+    key: str
+    height: int
+    width: int
+    bits_by_stream: Mapping[str, float]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Record):
+    """How a training went. ``rd_cost``: (step, value) on the select split, the picking rule's."""
+
+    steps: int
+    best_step: int
+    best_rd_cost: float
+    rd_cost: tuple[tuple[int, float], ...]
+    last_terms: Mapping[str, float]  # last training loss terms
+    num_parameters: Mapping[str, int]  # by part of the model
+    checkpoint_sha256: str
+    parents_sha256: Mapping[str, str]  # needed trial id → the checkpoint that was used
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Record):
+    """Where a record comes from; never part of a comparison."""
+
+    tcc_version: str
+    git_revision: str
+    packages: Mapping[str, str]
+    machine: str
+    device: str
+    started_at: str  # ISO 8601, UTC
+    study: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord(Record):
+    """The result of one evaluation; ``rates`` by source."""
+
+    schema: int
+    trial: str
+    evaluation: EvaluationSpec
+    checkpoint_sha256: str
+    rates: tuple[Rate, ...]
+    metrics: tuple[Metric, ...]
+    per_image: tuple[ImageResult, ...]
+    timings: Mapping[str, float]  # seconds by phase
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord(Record):
+    """A finished trial; ``evaluations`` are the records measured so far (each in its own file)."""
+
+    schema: int
+    trial: TrialSpec
+    training: Training
+    evaluations: tuple[EvaluationRecord, ...]
+    timings: Mapping[str, float]  # seconds by phase: setup, train, select, evaluate, total
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureRecord(Record):
+    """A trial that could not finish."""
+
+    schema: int
+    trial: TrialSpec
+    reason: str
+    step: int | None
+    term: str | None
+    log: str  # path of its log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Record):
+    """Where a running trial is; what the live table and `tcc status` show."""
+
+    trial: str
+    phase: str  # setup | train | evaluate
+    step: int
+    steps: int
+    loss: float | None
+    bpp: float | None
+    elapsed_s: float
+    eta_s: float | None

@@ -1,0 +1,143 @@
+"""The page in a real browser with no network: draws, answers, filters, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, reported):
+    """``visit(**context)``: the report opened with no network; what went wrong is asserted."""
+    troubles, contexts = [], []
+
+    def open_page(**options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        context.set_offline(True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.on(
+            "request",
+            lambda r: r.url.startswith(("file:", "data:", "blob:")) or troubles.append(r.url),
+        )
+        page.goto(reported[1].page.as_uri())
+        page.wait_for_selector(".scatterlayer .trace")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def test_it_draws_every_panel_with_no_network_and_no_error(visit):
+    page = visit()
+    assert page.title() == "made_up: rate-distortion study"
+    panels = page.locator("figure.panel")
+    assert panels.count() == 2 * 6
+    for at in range(panels.count()):
+        figure = panels.nth(at)
+        marks = figure.locator(".scatterlayer .trace path.js-line, .barlayer .point path")
+        assert marks.count() >= 2, figure.inner_text()
+    assert page.locator(".scatterlayer .trace .points").count() >= 4
+    assert page.get_by_role("note").inner_text() == "Made-up <numbers>: they mean nothing."
+
+
+def test_hover_leads_back_to_the_trial(visit):
+    page = visit()
+    figure = page.locator("figure.panel", has_text="Scalable: reconstruction")
+    figure.scroll_into_view_if_needed()
+    figure.locator(".scatterlayer .trace .points path").first.hover(force=True)
+    label = figure.locator(".hoverlayer .hovertext")
+    label.wait_for()
+    text = " ".join(label.locator("tspan").all_text_contents())
+    for wanted in (r"trial [0-9a-f]{16}", "λ_b = ", "λ_e = ", "β = ", r"seed \d", r"step \d+"):
+        assert re.search(wanted, text), (wanted, text)
+    assert re.search(r"base [\d.]+ \+ enhancement [\d.]+ bpp", text)
+
+
+def test_legend_entries_switch_their_curves(visit):
+    page = visit()
+    figure = page.locator("figure.panel", has_text="Scalable: reconstruction")
+    traces = figure.locator(".scatterlayer .trace")
+    before = traces.count()
+    figure.get_by_role("button", name="scalable, β = 0", exact=True).click()
+    assert traces.count() == before - 3 * 3
+    figure.get_by_role("button", name="simulcast, β = 0", exact=True).click()
+    assert traces.count() == before
+    figure.get_by_role("button", name="λ_b = 1", exact=True).click()
+    off = figure.locator('button[aria-pressed="false"]').all_inner_texts()
+    assert off == ["scalable, β = 0", "simulcast, β = 0.1", "λ_b = 1"]
+    assert traces.count() < before
+
+
+def test_the_filter_finds_trials(visit):
+    page = visit()
+    rows, box = page.locator("#trial-rows tr"), page.get_by_role("searchbox")
+    assert page.locator(".filter output").inner_text() == "282 of 282 trials"
+    assert rows.count() == 100
+    page.get_by_role("button", name="Show more").click()
+    assert rows.count() == 282
+    box.fill("base failed")
+    assert page.locator(".filter output").inner_text() == "3 of 282 trials"
+    assert {row.split("\t")[1] for row in rows.all_inner_texts()} == {"base"}
+    box.fill("no such trial")
+    assert rows.count() == 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_runs_over_the_side(visit, width):
+    page = visit(viewport={"width": width, "height": 800}, has_touch=width < 500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_colours_follow_the_reader(visit):
+    page = visit(color_scheme="light")
+    line = page.locator(".scatterlayer .trace path.js-line").first
+    colours = [
+        page.evaluate("getComputedStyle(document.body).backgroundColor"),
+        line.evaluate("node => getComputedStyle(node).stroke"),
+    ]
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "before => getComputedStyle(document.querySelector('.scatterlayer .trace path.js-line'))"
+        ".stroke !== before",
+        arg=colours[1],
+    )
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != colours[0]
+
+
+def test_it_prints_on_paper_width(visit):
+    page = visit(viewport={"width": 720, "height": 1000})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+    assert page.pdf(format="A4").startswith(b"%PDF")
