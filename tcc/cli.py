@@ -81,6 +81,8 @@ def plan(spec: Path, overrides: tuple[str, ...], store: str, as_json: bool) -> N
         _print_json(plan_json(planned, states))
     else:
         print_plan(planned, states, opened)
+    for problem in opened.problems():
+        click.echo(f"not trusted, will be done again: {problem}", err=True)
 
 
 @cli.command()
@@ -98,8 +100,9 @@ def run(
     from tcc.spec import load_spec
     from tcc.stores import open_store
 
+    loaded = load_spec(spec, overrides)
     opened = open_store(store)
-    outcome = run_study(load_spec(spec, overrides), opened, address=address, quiet_stdout=as_json)
+    outcome = run_study(loaded, opened, address=address, quiet_stdout=as_json)
     files = build_report(outcome.study, opened)
     if files.fresh:
         mirror_report(outcome.study, opened, files)

@@ -37,7 +37,7 @@ def test_a_wrong_spec_is_exit_2_with_every_problem_and_its_line(tmp_path):
     assert f"{spec}:{line}:" in done.stderr
     assert "-3" in done.stderr
     assert "command line" in done.stderr
-    assert "'steps'" in done.stderr or "steps" in done.stderr
+    assert "did you mean 'steps'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

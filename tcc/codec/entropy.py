@@ -73,20 +73,19 @@ class EntropyModel(nn.Module):
         In training mode a hyperprior draws noise from torch's generator; in evaluation mode
         nothing is random.
         """
-        z_hat, rates = self._code_z(y)
+        z_hat, z_bits = self._code_z(y)
         mean, scale = self.parameters_of(y_hat, self.conditioning(_size(y), z_hat, side))
-        return {"y": _per_image(bits(y_hat, mean, scale)), **rates}
+        return _per_image({"y": bits(y_hat, mean, scale), **z_bits})
 
     @torch.no_grad()
     def measure(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> dict[str, Tensor]:
         """Evaluation rates: stream → bits of each image, float64 (B,), under the quantised
         parameters that a coder uses. Call it in evaluation mode."""
-        z_hat, rates = self._code_z(y)
+        z_hat, z_bits = self._code_z(y)
         mean, scale = self.parameters_of(y_hat, self.conditioning(_size(y), z_hat, side))
         mean, scale = quantize_parameters(mean, scale)
-        return {"y": _per_image(bits(y_hat, mean, scale).double())} | {
-            stream: value.double() for stream, value in rates.items()
-        }
+        spent = {"y": bits(y_hat, mean, scale), **z_bits}
+        return _per_image({stream: value.double() for stream, value in spent.items()})
 
     def conditioning(
         self, size: Size, z_hat: Tensor | None = None, side: Tensor | None = None
@@ -123,12 +122,12 @@ class EntropyModel(nn.Module):
         if self.hyperprior is None:
             return None, {}
         z_hat, z_bits = self.hyperprior(y)
-        return z_hat, {"z": _per_image(z_bits)}
+        return z_hat, {"z": z_bits}
 
 
 def _size(y: Tensor) -> Size:
     return y.shape[-2], y.shape[-1]
 
 
-def _per_image(values: Tensor) -> Tensor:
-    return values.flatten(1).sum(1)
+def _per_image(bits_by_stream: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {stream: value.flatten(1).sum(1) for stream, value in bits_by_stream.items()}

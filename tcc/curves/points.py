@@ -79,9 +79,13 @@ def curves_of(
     records = tuple(records)
     known = {**specs, **{record.trial.id: record.trial for record in records}}
     best: dict[tuple[CurveKey, str], _Found] = {}
+    improving_ids = {
+        record.trial.id for record in records if still_improving(record.training, improving_share)
+    }
     for record in records:
         base = _base(record.trial, known)
-        improving = still_improving(record.training, improving_share)
+        # an undertrained base's rate is in the points of all that stands on it
+        improving = bool(improving_ids & {record.trial.id, base.id if base else ""})
         for evaluation in record.evaluations:
             for found in _points(record, evaluation, base, improving):
                 # Two evaluations of one split may both give a rate of this source: the one that

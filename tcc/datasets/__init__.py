@@ -21,11 +21,11 @@ from tcc.records import DatasetInfo
 if TYPE_CHECKING:
     from tcc.formats.sample import Sample
 
-SPLITS = ("train", "select", "val")
+TRAINING = ("train", "select")  # the splits that shape trained weights
 
 
 class DatasetParams(BaseModel):
-    """What the spec may set of a data set. Fields named in ``paths`` do not enter trial ids."""
+    """What the spec may set of a data set. ``paths``: fields that say where its files lie."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     paths: ClassVar[tuple[str, ...]] = ("root",)
@@ -54,7 +54,8 @@ class Dataset(ABC):
 
     @abstractmethod
     def describe(self, params: Any) -> DatasetInfo:
-        """Labels, classes, split sizes (train and select apart) and fingerprint, in seconds.
+        """Labels, classes, and each split's size and fingerprint (train and select apart), in
+        seconds. A fingerprint covers all that shapes a sample: files, parameters, not places.
 
         Raises:
             DataError: the root or a needed part of it is missing or malformed.

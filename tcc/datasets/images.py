@@ -53,11 +53,16 @@ class Images(Dataset):
     def describe(self, params: Params) -> DatasetInfo:
         root = find_root("images", params.root)
         files = image.list_images(root)
-        splits = {split: len(keys) for split, keys in _splits(files, params.select).items()}
+        splits = _splits(files, params.select)
         return DatasetInfo(
             labels=(),
-            splits=FrozenMap(splits),
-            fingerprint=fingerprint_files(root, images=files),
+            splits=FrozenMap({split: len(keys) for split, keys in splits.items()}),
+            fingerprints=FrozenMap(
+                {
+                    split: fingerprint_files(root, images=[root / key for key in keys])
+                    for split, keys in splits.items()
+                }
+            ),
         )
 
     def open(self, params: Params, split: str) -> ImagesSplit:

@@ -73,15 +73,18 @@ class Voc(Dataset):
     def describe(self, params: Params) -> DatasetInfo:
         root = find_root("voc", params.root)
         splits = _splits(root, params)
-        files = sorted({file.key: file for part in splits.values() for file in part}.items())
         return DatasetInfo(
             labels=("boxes",),
             splits=FrozenMap({split: len(part) for split, part in splits.items()}),
-            fingerprint=fingerprint_files(
-                root,
-                images=[file.image for _, file in files],
-                annotations=[file.annotation for _, file in files],
-                splits={split: [file.key for file in part] for split, part in splits.items()},
+            fingerprints=FrozenMap(
+                {
+                    split: fingerprint_files(
+                        root,
+                        images=[file.image for file in part],
+                        annotations=[file.annotation for file in part],
+                    )
+                    for split, part in splits.items()
+                }
             ),
             classes=FrozenMap({"boxes": voc.CLASSES}),
         )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 
 from tcc.errors import DataError
 
@@ -15,11 +14,10 @@ def fingerprint_files(
     *,
     images: Iterable[Path],
     annotations: Iterable[Path] = (),
-    splits: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """Hash of the images' names (relative to ``root``) and byte sizes, of the annotations' names
-    and contents, and of the keys of each split where lists decide on them. An image exchanged for
-    another of equal size in bytes goes unseen.
+    """Hash of the images' names (relative to ``root``) and byte sizes, in order, and of the
+    annotations' names and contents. An image exchanged for another of equal size in bytes goes
+    unseen.
 
     Raises:
         DataError: a file is missing.
@@ -36,6 +34,4 @@ def fingerprint_files(
         raise DataError(f"{error.filename}: there is no such file") from None
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
-    for split, keys in sorted(splits.items()):
-        digest.update("\0".join((split, *keys)).encode() + b"\n")
     return digest.hexdigest()[:32]

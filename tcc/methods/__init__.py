@@ -43,6 +43,11 @@ class Measured:
 class TrialModel(Protocol):
     """A torch ``nn.Module``: all that a trial trains and all that it stands on, frozen."""
 
+    @property
+    def origins(self) -> Mapping[str, Any]:
+        """The kinds of trial whose weights `load_parents` takes."""
+        ...
+
     def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
         """Loss terms of one training step; ``total`` is what is minimised."""
         ...

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tcc import registry
+from tcc.datasets import TRAINING
 from tcc.methods import Method
 from tcc.plan.identity import evaluation_id, trial_id
 from tcc.records import (
@@ -51,7 +52,6 @@ class _Expansion:
         self._spec = spec
         self._by_draft: dict[TrialDraft, TrialSpec] = {}
         self._tasks: dict[str, tuple[Task, PluginUse]] = {}
-        self._data = {name: self._dataset_use(name) for name in spec.data}
         self._several = len({pair.dataset for pair in spec.pairs}) > 1
 
     def add(self, draft: TrialDraft) -> TrialSpec:
@@ -88,7 +88,7 @@ class _Expansion:
                 params=self.method.recipe(self.params, draft),
             ),
             tasks=tuple(self._task(name)[1] for name in draft.uses),
-            datasets=(self._data[draft.dataset],),
+            datasets=(self._dataset_use(draft.dataset, *TRAINING),),
             train=self._spec.train.recipe(draft.kind),
             loop_version=LOOP_VERSION,
         )
@@ -102,14 +102,14 @@ class _Expansion:
             self._tasks[name] = (task, use)
         return self._tasks[name]
 
-    def _dataset_use(self, name: str) -> DatasetUse:
+    def _dataset_use(self, name: str, *splits: str) -> DatasetUse:
         entry = self._spec.data[name]
         return DatasetUse(
             name=name,
             plugin=entry.type,
             version=registry.load("datasets", entry.type).version,
             params=entry.params,
-            fingerprint=entry.info.fingerprint,
+            fingerprint=entry.info.fingerprint(*splits),
         )
 
     def _evaluations(self, draft: TrialDraft, trial: str) -> tuple[EvaluationSpec, ...]:
@@ -131,7 +131,7 @@ class _Expansion:
         tasks = {name: self._task(name)[0] for name in self.method.reported_tasks(draft)}
         spec = EvaluationSpec(
             id="",
-            dataset=self._data[data],
+            dataset=self._dataset_use(data, split),
             split=split,
             rate=rate,
             metrics=tuple(

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tcc import registry
 from tcc.records import DatasetUse, EvaluationSpec, PluginUse, TrialSpec
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits
@@ -75,10 +74,8 @@ def _plugin(use: PluginUse) -> dict[str, Any]:
 
 
 def _dataset(use: DatasetUse) -> dict[str, Any]:
-    """The fingerprint stands for where the files lie."""
-    paths = registry.load("datasets", use.plugin).Params.paths
-    params = {key: value for key, value in use.params.items() if key not in paths}
-    return _plugin(use) | {"params": params, "fingerprint": use.fingerprint}
+    """The fingerprint stands for the parameters and for where the files lie."""
+    return {"plugin": use.plugin, "version": use.version, "fingerprint": use.fingerprint}
 
 
 def _canonical(value: Any) -> Any:

@@ -102,7 +102,7 @@ def _among(trial: TrialSpec, own: TrialState, states: Mapping[str, TrialState]) 
         return own
     for need in trial.needs:
         parent = states[need]
-        if parent.state in ("failed", "skipped"):
+        if parent.state in ("failed", "skipped") and parent.record is None:
             root = need if parent.state == "failed" else parent.because
             return replace(own, state="skipped", because=root)
     if absent := [need for need in trial.needs if states[need].record is None]:

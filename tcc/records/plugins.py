@@ -25,8 +25,12 @@ class DatasetInfo(Record):
 
     labels: tuple[str, ...]
     splits: Mapping[str, int]  # split → number of images
-    fingerprint: str  # changes when the data changes; enters trial ids
+    fingerprints: Mapping[str, str]  # split → changes whenever one of its samples would
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=FrozenMap)
+
+    def fingerprint(self, *splits: str) -> str:
+        """The fingerprint of some splits together."""
+        return "+".join(self.fingerprints[split] for split in splits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ class PluginUse(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetUse(PluginUse):
-    """A data set as a trial uses it. Paths in ``params`` do not enter ids, the fingerprint does."""
+    """A data set as a trial uses it. ``fingerprint`` is of the splits that are read, and all of the
+    data that enters ids; ``params`` say where and how to read it."""
 
     fingerprint: str

@@ -118,7 +118,7 @@ class Progress(Record):
     """Where a running trial is; what the live table and `tcc status` show."""
 
     trial: str
-    phase: str  # setup | train | evaluate
+    phase: str  # train | evaluate | ended
     step: int
     steps: int
     loss: float | None

@@ -100,7 +100,8 @@ def _found(study: str, store: Store, mark: str) -> ReportFiles | None:
     try:
         seal = json.loads(text or "{}")
         files = _files(store.study_dir(study) / FOLDER, seal["files"], fresh=False)
-    except (ValueError, KeyError, TypeError):
+        json.loads(files.summary.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None
     same = seal.get("stamp") == mark and all(path.is_file() for path in files)
     return files if same else None
@@ -123,7 +124,8 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     specs = {trial.id: trial for trial in study.plan}
     curves = curves_of(study.records, specs, improving_share=settings.improving_share)
     anchor: dict[str, float] = dict(settings.anchor.items())
-    comparisons = compare(curves, anchor=anchor)
+    refusals = [settings.refuse] if settings.refuse else []
+    comparisons = compare(curves, anchor=anchor, refusals=refusals)
     pairs = pair_panels(curves, side_information(curves))
     told = headline(comparisons, curves)
     folder = store.study_dir(study.name) / FOLDER

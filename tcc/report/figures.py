@@ -78,7 +78,8 @@ def draw_figures(pairs: Sequence[PairPanels], notice: str, folder: Path) -> Iter
 def slug(pair: PairPanels) -> str:
     """A file name for one pair's figure."""
     setting = pair.setting
-    parts = (*pair.tasks, setting.dataset, setting.split, setting.method)
+    data = dict.fromkeys((setting.trained_on, setting.dataset))
+    parts = (*pair.tasks, *data, setting.split, setting.method)
     return "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
 
 
@@ -110,7 +111,8 @@ def _figure(parts: Sequence[tuple[str, Sequence[Panel]]], notice: str, columns: 
         handlelength=2.8,
     )
     if notice:
-        figure.text(0.995, 0.995, notice, ha="right", va="top", color="#8a5a00", fontsize=6.5)
+        style = {"ha": "right", "va": "top", "color": "#8a5a00", "fontsize": 6.5}
+        figure.text(0.995, 0.995, notice, parse_math=False, **style)
     return figure
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from tcc.records import ImageResult, TrialRecord
+from tcc.records import EvaluationRecord, ImageResult, TrialRecord
 from tcc.report.words import axes_text, number, pair_text
 from tcc.stores import Store
 
@@ -40,26 +41,39 @@ class Strip:
 
 
 def previews(records: Sequence[TrialRecord], store: Store) -> tuple[Strip, ...]:
-    """One strip for each pair and image, until the page is full. Of each kind and β the trial in
-    the middle of the λ_b, at the highest λ_e, of the lowest seed is shown."""
+    """One strip for each pair, measured data set and image, until the page is full. Of each kind
+    and β the trial in the middle of the λ_b, at the highest λ_e, of the lowest seed is shown."""
     room = MAX_BYTES
     strips = []
     for base, chosen in _by_base_task(records).items():
-        folders = {record.trial.id: store.preview_dir(record.trial.id) for record in chosen}
-        stems = sorted(
-            {
-                path.name.removesuffix(".original.png")
-                for folder in folders.values()
-                for path in folder.glob("*.original.png")
-            }
-        )
-        for stem in stems[:MAX_IMAGES]:
-            strip = _strip(base, stem, chosen, folders)
-            room -= sum(len(picture.uri) * 3 // 4 for picture in strip.pictures)
-            if room < 0:
-                return tuple(strips)
-            strips.append(strip)
+        for dataset, shown in _by_data(chosen, store).items():
+            found = {path.name for one in shown for path in one.folder.glob("*.original.png")}
+            for name in sorted(found)[:MAX_IMAGES]:
+                strip = _strip(base, dataset, name.removesuffix(".original.png"), shown)
+                room -= sum(len(picture.uri) * 3 // 4 for picture in strip.pictures)
+                if room < 0:
+                    return tuple(strips)
+                strips.append(strip)
     return tuple(strips)
+
+
+class _Shown(NamedTuple):
+    """A trial, one of its evaluations, and where that one's images lie."""
+
+    record: TrialRecord
+    evaluation: EvaluationRecord
+    folder: Path
+
+
+def _by_data(records: Sequence[TrialRecord], store: Store) -> dict[str, list[_Shown]]:
+    """Measured data set → what there is to show of it."""
+    found: dict[str, list[_Shown]] = {}
+    for record in records:
+        for item in record.evaluations:
+            folder = store.preview_dir(record.trial.id) / item.evaluation.id
+            measured = f"{item.evaluation.dataset.name}, {item.evaluation.split}"
+            found.setdefault(measured, []).append(_Shown(record, item, folder))
+    return found
 
 
 def _by_base_task(records: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
@@ -93,40 +107,32 @@ def _lambda_b(record: TrialRecord) -> float:
     return record.trial.axes.get("lambda_b", 0.0)
 
 
-def _strip(
-    base: str, stem: str, records: Sequence[TrialRecord], folders: Mapping[str, Path]
-) -> Strip:
+def _strip(base: str, dataset: str, stem: str, shown: Sequence[_Shown]) -> Strip:
     return Strip(
-        title=pair_text((base, _DECODED)),
+        title=f"{pair_text((base, _DECODED))} on {dataset}",
         key=stem,
-        pictures=tuple(_pictures(stem, records, folders)),
+        pictures=tuple(_pictures(stem, shown)),
     )
 
 
-def _pictures(
-    stem: str, records: Sequence[TrialRecord], folders: Mapping[str, Path]
-) -> Iterator[Picture]:
+def _pictures(stem: str, shown: Sequence[_Shown]) -> Iterator[Picture]:
     original = next(
-        path for folder in folders.values() if (path := folder / f"{stem}.original.png").is_file()
+        path for one in shown if (path := one.folder / f"{stem}.original.png").is_file()
     )
     yield _picture(original, "original", stem)
-    for record in records:
-        path = folders[record.trial.id] / f"{stem}.{_DECODED}.png"
+    for record, evaluation, folder in shown:
+        path = folder / f"{stem}.{_DECODED}.png"
         if path.is_file():
             kind = _NAMES.get(record.trial.kind, record.trial.kind.replace("_", " "))
-            axes = axes_text(record.trial.axes)
-            yield _picture(
-                path, kind, ", ".join(part for part in (axes, _cost(record, stem)) if part)
-            )
+            parts = axes_text(record.trial.axes), _cost(evaluation, stem)
+            yield _picture(path, kind, ", ".join(part for part in parts if part))
 
 
-def _cost(record: TrialRecord, stem: str) -> str:
+def _cost(evaluation: EvaluationRecord, stem: str) -> str:
     """``24.3 dB at 0.21 bpp``, of this image."""
-    for evaluation in record.evaluations:
-        for image in evaluation.per_image:
-            if Path(image.key).stem == stem:
-                return _image_cost(image)
-    return ""
+    images = (image for image in evaluation.per_image if Path(image.key).stem == stem)
+    image = next(images, None)
+    return "" if image is None else _image_cost(image)
 
 
 def _image_cost(image: ImageResult) -> str:

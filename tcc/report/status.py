@@ -139,7 +139,7 @@ def _running(study: Study, store: Store) -> Iterable[Running]:
         if study.states[trial.id].state not in _WAITING:
             continue
         progress = store.progress(trial.id)
-        if progress is None:
+        if progress is None or progress.phase == "ended":
             continue
         silent_s = _silent_s(trial.id, store)
         if silent_s is None or silent_s < SILENT_S:

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from tcc.errors import RecordError, StoreError
 from tcc.plan import TrialState, ledger, plan_from_json
-from tcc.records import FailureRecord, Plan, TrialRecord
+from tcc.records import FailureRecord, Plan, TrialRecord, TrialSpec
 from tcc.registry import unknown
 from tcc.spec import SweepSpec, read_settings
 from tcc.stores import Store
@@ -58,8 +58,13 @@ def read_study(name: str, store: Store) -> Study:
     except RecordError as error:
         where = f"{store.uri}/studies/{name}/{PLAN_FILE}"
         raise RecordError(f"{where} {error}; `tcc run SPEC` writes it again") from None
+    trials = {trial.id: trial for trial in plan}
     states = {
-        id: replace(state, state="done") if state.state == "cached" else state
+        id: replace(
+            state,
+            state="done" if state.state == "cached" else state.state,
+            record=state.record and _as_planned(state.record, trials[id]),
+        )
         for id, state in ledger(plan, store).items()
     }
     failures = (store.failure(id) for id, state in states.items() if state.state == "failed")
@@ -73,6 +78,18 @@ def read_study(name: str, store: Store) -> Study:
         failures=tuple(failure for failure in failures if failure is not None),
         problems=store.problems(),
     )
+
+
+def _as_planned(record: TrialRecord, trial: TrialSpec) -> TrialRecord:
+    """The record under this study's names, with the evaluations that it asks for, in its order: a
+    store's records are shared by studies that name and measure things otherwise."""
+    measured = {item.evaluation.id: item for item in record.evaluations}
+    evaluations = tuple(
+        replace(measured[spec.id], evaluation=spec)
+        for spec in trial.evaluations
+        if spec.id in measured
+    )
+    return replace(record, trial=trial, evaluations=evaluations)
 
 
 def stamp(study: Study) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from tcc.spec.document import Document, Path
 from tcc.spec.grids import close, merged, of_task, pair_grid
 from tcc.spec.pairs import PlacedPair, check_pairs
 from tcc.spec.plugins import check_data, check_method, check_tasks
-from tcc.spec.schema import SweepSpec
+from tcc.spec.schema import Grid, SweepSpec
 
 
 def check(document: Document, spec: SweepSpec) -> SweepSpec:
@@ -39,6 +39,7 @@ def check(document: Document, spec: SweepSpec) -> SweepSpec:
         text = registry.unknown("search policy", spec.search.policy, policies)
         document.report(("search", "policy"), text)
     _check_evaluations(document, complete)
+    _check_grid_tasks(document, spec)
     for placed in pairs:
         _check_grid(document, spec, placed)
     if method is not None:
@@ -94,6 +95,20 @@ def _check_grid(document: Document, spec: SweepSpec, placed: PlacedPair) -> None
         document.report(document.path((*at("enhance_at"), "lambda_b")), message)
 
 
+def _check_grid_tasks(document: Document, spec: SweepSpec) -> None:
+    """λ are given for tasks that there are."""
+    tasks = registry.names("tasks")
+    grids: list[tuple[Path, Grid]] = [(("grid",), spec.grid)]
+    grids += [(("pairs", index, "grid"), pair.grid) for index, pair in enumerate(spec.pairs)]
+    for path, grid in grids:
+        for key in ("lambda_b", "lambda_e"):
+            by_task = getattr(grid, key)
+            for name in by_task if isinstance(by_task, Mapping) else ():
+                if name not in tasks:
+                    message = registry.unknown("task", name, tasks)
+                    document.report(document.path((*path, key, name)), message)
+
+
 def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
     for index, also in enumerate(spec.also):
         at = document.path(("also", index, also.kind))
@@ -115,7 +130,7 @@ def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
 
 def _check_filters(document: Document, spec: SweepSpec, method: Method, params: Any) -> None:
     """Each value that an optional kind is filtered by keeps some trial."""
-    if document.touched(("grid",)) or document.touched(("pairs",)):
+    if not spec.pairs or document.touched(("grid",)) or document.touched(("pairs",)):
         return
     every = FrozenMap({also.kind: {} for also in spec.also})
     values: dict[tuple[str, str], set[float]] = {}
@@ -123,6 +138,12 @@ def _check_filters(document: Document, spec: SweepSpec, method: Method, params: 
         for draft in method.expand(params, replace(pair_grid(spec, pair), also=every)):
             for axis, value in draft.axes.items():
                 values.setdefault((draft.kind, axis), set()).add(value)
+    for axis, value in spec.report.anchor.items():
+        there = {it for (_, name), found in values.items() if name == axis for it in found}
+        if not any(close(value, it) for it in there):
+            known = f"there is {_listed(sorted(there))}" if there else "no trial has that axis"
+            message = f"no trial has {axis} {value:g} to compare with: {known}"
+            document.report(document.path(("report", "anchor", axis)), message)
     for index, also in enumerate(spec.also):
         for axis, wanted in also.only.items():
             there = values.get((also.kind, axis), set())

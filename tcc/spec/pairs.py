@@ -32,7 +32,7 @@ def check_pairs(
         if pair.base == pair.enhancement != ALL:
             at = document.path(("pairs", index, "enhancement"))
             document.report(at, f"{pair.base!r} is the base task already: take another")
-        name = _dataset(document, index, pair)
+        name = _dataset(document, index, pair, data)
         if name is None or name not in data:
             continue
         info = data[name].info
@@ -74,8 +74,11 @@ def _labelled(
     return [name for name in names if has[name]]
 
 
-def _dataset(document: Document, index: int, pair: Pair) -> str | None:
-    """The name of a pair's data set, None where it cannot be told."""
+def _dataset(
+    document: Document, index: int, pair: Pair, data: Mapping[str, DataEntry]
+) -> str | None:
+    """The name of a pair's data set, None where it cannot be told: by default the only one that
+    has labels for both tasks."""
     names = tuple(document.data.get("data") or ())
     if pair.dataset is not None:
         if pair.dataset not in names and not document.touched(("data", pair.dataset)):
@@ -84,11 +87,22 @@ def _dataset(document: Document, index: int, pair: Pair) -> str | None:
         return pair.dataset
     if len(names) == 1:
         return names[0]
+    fitting = [name for name in names if name in data and _fits(pair, data[name].info)]
+    if len(fitting) == 1 and len(data) == len(names):
+        return fitting[0]
     if names:
-        write = f"dataset: {names[0]}" if pair.base != ALL else f"pairs: {{all: {names[0]}}}"
+        write = fitting[0] if fitting else names[0]
+        write = f"dataset: {write}" if pair.base != ALL else f"pairs: {{all: {write}}}"
         message = f"on which data set? There is {', '.join(names)}: write `{write}`"
         document.report(document.path(("pairs", index)), message)
     return None
+
+
+def _fits(pair: Pair, info: DatasetInfo) -> bool:
+    """Whether a data set has the labels of both tasks of a pair."""
+    tasks = [name for name in (pair.base, pair.enhancement) if name in registry.names("tasks")]
+    needed = {registry.load("tasks", name).label for name in tasks}
+    return len(tasks) == 2 and needed <= {IMAGE, *info.labels}
 
 
 def _check_training(document: Document, index: int, name: str, info: DatasetInfo) -> None:

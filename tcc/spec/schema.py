@@ -174,13 +174,13 @@ class TrainFields(Section):
     patience: NaturalNumber = 0
     crop: NaturalNumber = 0
     flip: Flag = False
-    scale: Scale = 1.0
 
 
 class TrainSpec(TrainFields):
     """`TrainFields` for all kinds, and the fields that single kinds have otherwise."""
 
     warm_start: Literal["none", "pretrain"] = "none"
+    scale: Scale = 1.0  # of the whole study: a base's latents and those above it align
     kinds: Annotated[Mapping[str, TrainFields], AfterValidator(frozen)] = Field(
         default={}, validate_default=True, exclude=True
     )
@@ -191,7 +191,7 @@ class TrainSpec(TrainFields):
         if not isinstance(value, Mapping):
             return value
         own = [key for key, item in value.items() if not isinstance(item, Mapping)]
-        return _gathered(value, (*own, *TrainFields.model_fields, "warm_start"), "kinds")
+        return _gathered(value, (*own, *TrainFields.model_fields, "warm_start", "scale"), "kinds")
 
     @model_serializer(mode="wrap")
     def _spread(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class TrainSpec(TrainFields):
             fields |= {name: getattr(override, name) for name in override.model_fields_set}
         every = fields["select_every"]
         fields["select_every"] = max(1, fields["steps"] // 10) if every is None else every
-        return TrainRecipe(**fields)
+        return TrainRecipe(**fields, scale=self.scale)
 
 
 class EvaluateSpec(Section):
@@ -239,6 +239,7 @@ class ReportSpec(Section):
         default={"beta": 0.0}, validate_default=True
     )
     notice: str = ""
+    refuse: str = Field(default="", description="why no BD-rate of this study is to be believed")
     improving_share: PositiveShare = Field(
         default=0.02,
         description="a point whose rd_cost fell by more than this share over the last tenth of "

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tcc.errors import RecordError, StoreError
+from tcc.errors import CheckpointError, RecordError, StoreError
 from tcc.records import EvaluationRecord, FailureRecord, Progress, TrialRecord, TrialSpec
 from tcc.stores._rows import append_row, read_rows
 from tcc.stores._serial import from_json, to_json
@@ -89,6 +89,11 @@ class Store:
             self._put(key, text)
         self._put(_trial(record.trial.id, "result.json"), result)
 
+    def withdraw(self, id: str) -> None:
+        """Takes back a trial's result, so that it is done again; none is no error."""
+        self._refuse_reader()
+        self._backend.delete(_trial(id, "result.json"))
+
     def commit_evaluation(self, record: EvaluationRecord) -> None:
         """Adds one evaluation to a trial."""
         self._put(_evaluation(record), to_json(record))
@@ -127,14 +132,12 @@ class Store:
         """A local file with a trial's checkpoint, for reading.
 
         Raises:
-            StoreError: there is none.
+            CheckpointError: there is none.
         """
         key = _trial(id, "checkpoint.safetensors")
         path = self._backend.local(key)
         if path is None:
-            raise StoreError(
-                f"{self.uri}/{key} is missing; delete result.json beside it to have it redone"
-            )
+            raise CheckpointError(f"{self.uri}/{key} is missing")
         return path
 
     def checkpoint_sha256(self, id: str) -> str | None:

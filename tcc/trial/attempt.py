@@ -7,12 +7,13 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tcc.errors import StoreError, TccError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Store
-from tcc.trial.execute import execute
-from tcc.trial.observer import Observer, Silent
+from tcc.trial.execute import execute, parents_of
+from tcc.trial.observer import Guarded, Observer, Silent
 
 log = logging.getLogger("tcc.trial")
 
@@ -22,9 +23,15 @@ def attempt(
 ) -> TrialRecord | FailureRecord:
     """Runs a trial; a deterministic fault becomes its failure record, its traceback is logged.
 
-    Only the death of the process, or an interrupt, ends it in another way.
+    An observer that breaks is logged and no more heard. Only the death of the process, an interrupt
+    or a store that cannot be used ends a trial in another way.
+
+    Raises:
+        TrialError: a trial that it needs has no result; then nothing was begun.
+        StoreError: the store cannot be read or written.
     """
-    observer = observer or Silent()
+    observer = Guarded(observer or Silent())
+    parents_of(trial, store)
     store.begin(trial)
     with _logging_to(store, trial):
         try:
@@ -35,6 +42,8 @@ def attempt(
             log.error("failed: %s\n%s", error, traceback.format_exc())
             outcome = _failure(trial, store, error)
             store.fail(outcome)
+        if (last := store.progress(trial.id)) is not None:
+            store.write_progress(replace(last, phase="ended", eta_s=0.0))
     observer.finished(outcome)
     return outcome
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from tcc.errors import CheckpointError
@@ -18,16 +19,16 @@ def write(path: Path, state: Mapping[str, Tensor], trial_id: str) -> None:
     save_file(tensors, path, metadata={"trial": trial_id})
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Reads weights.
+def read(path: Path, sha256: str) -> dict[str, Tensor]:
+    """Reads weights whose file has this hash.
 
     Raises:
-        CheckpointError: the file is missing, truncated or no safetensors file.
+        CheckpointError: the file is missing, truncated, or not the one that was recorded.
     """
     try:
-        return load_file(path)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise SafetensorError("it is not the file that the trial's record names")
+        return load(data)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({error}); "
-            "delete the trial's result.json to redo it"
-        ) from None
+        raise CheckpointError(f"{path}: not a checkpoint to trust: {error}") from None

@@ -17,6 +17,7 @@ from tcc import registry
 from tcc.codec.seeding import derive_seed
 from tcc.datasets import Split
 from tcc.errors import DataError
+from tcc.formats.memory import MemorySplit
 from tcc.formats.sample import Batch, Sample, collate
 from tcc.records import DatasetInfo, DatasetUse
 from tcc.trial.augment import augment
@@ -31,16 +32,26 @@ def open_split(use: DatasetUse, split: str) -> Split:
     plugin = registry.load("datasets", use.plugin)
     params = plugin.Params.model_validate(dict(use.params))
     plugin.prepare(params)
-    samples = plugin.open(params, split)
+    samples = MemorySplit(plugin.open(params, split))
     if not len(samples):
         raise DataError(f"data set {use.name!r} has no image in its split {split!r}")
     return samples
 
 
-def describe(use: DatasetUse) -> DatasetInfo:
-    """What the data set holds, from the plug-in."""
+def describe(use: DatasetUse, *splits: str) -> DatasetInfo:
+    """What the data set holds, from the plug-in. ``splits``: those that will be read.
+
+    Raises:
+        DataError: it is not the data that the trial was planned with.
+    """
     plugin = registry.load("datasets", use.plugin)
-    return plugin.describe(plugin.Params.model_validate(dict(use.params)))
+    info = plugin.describe(plugin.Params.model_validate(dict(use.params)))
+    if info.fingerprint(*splits) != use.fingerprint:
+        raise DataError(
+            f"data set {use.name!r} is not what it was when this trial was planned: it changed "
+            "since, or this machine finds other files under its root; run the same command again"
+        )
+    return info
 
 
 class TrainingBatches:

@@ -60,14 +60,16 @@ def evaluate(
     samples = open_split(spec.dataset, spec.split)
     accumulators = _accumulators(trial, spec)
     images: list[ImageResult] = []
-    for batch in evaluation_batches(samples):
-        measured = model.measure(batch.to(device))
+    for loaded in evaluation_batches(samples):
+        batch = loaded.to(device)
+        measured = model.measure(batch)
         values: list[dict[str, float]] = [{} for _ in batch.keys]
         for task, accumulator in accumulators.items():
             predictions = model.task_model(task).predict(measured.outputs[task].float())
             for mine, found in zip(values, accumulator.update(predictions, batch), strict=True):
                 mine.update({f"{task}/{name}": value for name, value in found.items()})
         images += _image_results(batch, measured.bits_by_stream, values)
+        _refuse_non_finite(images[-len(batch) :])
         if previews is not None and RECONSTRUCTION in measured.outputs:
             _write_previews(previews, batch, measured.outputs[RECONSTRUCTION], len(images))
         if report is not None:
@@ -78,7 +80,7 @@ def evaluate(
         evaluation=spec,
         checkpoint_sha256=checkpoint_sha256,
         rates=(_rate(images, spec.rate),),
-        metrics=_metrics(spec, accumulators),
+        metrics=_metrics(trial, spec, accumulators),
         per_image=tuple(images),
         timings={"evaluate": time.monotonic() - clock},
         provenance=provenance(study, str(device), started_at),
@@ -92,7 +94,7 @@ def select_batches(samples: Split) -> list[Batch]:
 
 def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulator]:
     wanted = {name.partition("/")[0] for name in spec.metrics}
-    classes = describe(spec.dataset).classes
+    classes = describe(spec.dataset, spec.split).classes
     accumulators = {}
     for use in trial.recipe.tasks:
         if use.name in wanted:
@@ -134,15 +136,25 @@ def _rate(images: list[ImageResult], source: str) -> Rate:
     )
 
 
-def _metrics(spec: EvaluationSpec, accumulators: Mapping[str, Accumulator]) -> tuple[Metric, ...]:
+def _metrics(
+    trial: TrialSpec, spec: EvaluationSpec, accumulators: Mapping[str, Accumulator]
+) -> tuple[Metric, ...]:
     metrics = []
+    plugins = {use.name: use.plugin for use in trial.recipe.tasks}
     for task_name, accumulator in accumulators.items():
         found = accumulator.compute()
-        for info in registry.load("tasks", task_name).metrics:
+        for info in registry.load("tasks", plugins[task_name]).metrics:
             name = f"{task_name}/{info.name}"
             if name in spec.metrics and info.name in found:
                 metrics.append(_finite(name, info, found[info.name]))
     return tuple(metrics)
+
+
+def _refuse_non_finite(images: list[ImageResult]) -> None:
+    for image in images:
+        for name, value in [*image.bits_by_stream.items(), *image.metrics.items()]:
+            if not math.isfinite(value):
+                raise NonFiniteError(f"{name} of image {image.key} is {value}", term=name)
 
 
 def _finite(name: str, info: MetricInfo, value: float) -> Metric:
@@ -153,6 +165,7 @@ def _finite(name: str, info: MetricInfo, value: float) -> Metric:
 
 def _write_previews(folder: Path, batch: Batch, decoded: Tensor, seen: int) -> None:
     first = seen - len(batch)
+    folder.mkdir(parents=True, exist_ok=True)
     for index in range(min(len(batch), PREVIEWS - first)):
         stem = Path(batch.keys[index]).stem
         write_png(folder / f"{stem}.original.png", _to_uint8(batch.image_B3HW[index]))

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from tcc import registry
 from tcc.codec.seeding import derive_seed
-from tcc.datasets import Split
-from tcc.errors import StoreError, TrialError
+from tcc.datasets import TRAINING, Split
+from tcc.errors import CheckpointError, StoreError, TrialError
 from tcc.methods import Method, TrialModel
 from tcc.records import (
     SCHEMA,
-    EvaluationRecord,
-    EvaluationSpec,
     Training,
     TrialRecord,
     TrialSpec,
@@ -42,22 +40,21 @@ def execute(
 ) -> TrialRecord:
     """Trains the trial unless its record stands, then makes the evaluations that it lacks.
 
+    The record is committed as soon as the weights are, each evaluation as soon as it is made: what
+    fails later loses neither.
+
     Raises:
-        TrialError: a deterministic fault, such as a non-finite loss.
-        CheckpointError: a parent's weights are missing or do not fit.
+        TrialError: a deterministic fault, such as a non-finite loss, or a parent without result.
+        CheckpointError: a parent's weights are not those of its record, or do not fit.
     """
     started_at, watch = datetime.now(UTC), Watch(trial, store, observer or Silent())
     device = _device(trial)
     torch.set_num_threads(trial.recipe.train.threads)
-    parents = _ancestors(trial, store)
-    parents_sha256 = {need: _sha256(store, need) for need in trial.needs}
+    parents_sha256 = {need: parent.sha256 for need, parent in parents_of(trial, store).items()}
+    model = _build(trial, store).to(device, memory_format=torch.channels_last)
     record = store.record(trial.id)
-    stands = record is not None and record.training.parents_sha256 == parents_sha256
-    model = _build(trial, parents, store).to(device, memory_format=torch.channels_last)
-
-    if record is not None and stands:
-        training = record.training
-        model.load_trained(checkpoint.read(store.checkpoint(trial.id)))
+    if record is not None and record.training.parents_sha256 == parents_sha256:
+        model.load_trained(_weights(store, trial.id, record.training.checkpoint_sha256))
     else:
         log.info("training %s on %s", trial.label, device)
         trained = _train(model, trial, device, watch)
@@ -66,39 +63,72 @@ def execute(
             trial.id, lambda path: checkpoint.write(path, trained.state, trial.id)
         )
         model.load_trained({name: value.to(device) for name, value in trained.state.items()})
-        training = _training(model, trained, sha256, parents_sha256)
-
-    done = {item.evaluation.id: item for item in record.evaluations} if record and stands else {}
-    fresh = [
-        _evaluate(model, trial, item, training.checkpoint_sha256, device, store, study, watch)
-        for item in trial.evaluations
-        if item.id not in done
-    ]
-    watch.timings["evaluate"] = watch.lap()
-    if record is not None and stands:
-        for item in fresh:
-            store.commit_evaluation(item)
-    else:
-        store.commit(
-            TrialRecord(
-                schema=SCHEMA,
-                trial=trial,
-                training=training,
-                evaluations=tuple(fresh),
-                timings=watch.timings | {"total": watch.elapsed()},
-                provenance=provenance(study, str(device), started_at),
-            )
+        record = TrialRecord(
+            schema=SCHEMA,
+            trial=trial,
+            training=_training(model, trained, sha256, parents_sha256),
+            evaluations=(),
+            timings=watch.timings | {"total": watch.elapsed()},
+            provenance=provenance(study, str(device), started_at),
         )
+        store.commit(record)
+
+    done = {item.evaluation.id for item in record.evaluations}
+    for spec in trial.evaluations:
+        if spec.id not in done:
+            log.info("evaluating on %s %s", spec.dataset.name, spec.split)
+            watch.lap()
+            measured = evaluate(
+                model,
+                trial,
+                spec,
+                checkpoint_sha256=record.training.checkpoint_sha256,
+                device=device,
+                study=study,
+                previews=store.preview_dir(trial.id) / spec.id,
+                report=lambda done, total: watch.at("evaluate", done, total),
+            )
+            store.commit_evaluation(measured)
     committed = store.record(trial.id)
     if committed is None:
         raise StoreError(f"{store.uri}: the record of trial {trial.id} could not be read back")
     return committed
 
 
-def _build(trial: TrialSpec, parents: Mapping[str, TrialSpec], store: Store) -> Any:
+class Parent(NamedTuple):
+    """A finished trial that another stands on, and the checkpoint of its record."""
+
+    spec: TrialSpec
+    sha256: str
+
+
+def parents_of(trial: TrialSpec, store: Store) -> dict[str, Parent]:
+    """The trials that one needs, by id.
+
+    Raises:
+        TrialError: one of them has no result in the store.
+    """
+    found = {}
+    for need in trial.needs:
+        record = store.record(need)
+        if record is None:
+            raise TrialError(f"trial {need}, which {trial.id} needs, has no result in {store.uri}")
+        found[need] = Parent(record.trial, record.training.checkpoint_sha256)
+    return found
+
+
+def _ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
+    """Kind → every trial that this one stands on, near and far."""
+    found: dict[str, Parent] = {}
+    for parent in parents_of(trial, store).values():
+        found |= {parent.spec.kind: parent} | _ancestors(parent.spec, store)
+    return found
+
+
+def _build(trial: TrialSpec, store: Store) -> Any:
     """The model with its parents' weights: frozen parts and warm starts."""
     method: Method = registry.load("methods", trial.method)
-    classes = describe(trial.recipe.datasets[0]).classes
+    classes = describe(trial.recipe.datasets[0], *TRAINING).classes
     uses = {use.name: use for use in trial.recipe.tasks}
 
     def make_task(name: str) -> Any:
@@ -106,11 +136,28 @@ def _build(trial: TrialSpec, parents: Mapping[str, TrialSpec], store: Store) -> 
         params = task.Params.model_validate(dict(uses[name].params))
         return task.build(params, tuple(classes.get(task.label, ())))
 
-    model = method.build(trial, parents, make_task)
+    ancestors = _ancestors(trial, store)
+    model = method.build(
+        trial, {kind: parent.spec for kind, parent in ancestors.items()}, make_task
+    )
     model.load_parents(
-        {kind: checkpoint.read(store.checkpoint(parent.id)) for kind, parent in parents.items()}
+        {
+            kind: _weights(store, parent.spec.id, parent.sha256)
+            for kind, parent in ancestors.items()
+            if kind in model.origins
+        }
     )
     return model
+
+
+def _weights(store: Store, trial_id: str, sha256: str) -> dict[str, torch.Tensor]:
+    """A trial's checkpoint, if it is the one of its record; otherwise takes that record back."""
+    try:
+        return checkpoint.read(store.checkpoint(trial_id), sha256)
+    except CheckpointError as error:
+        store.withdraw(trial_id)
+        redo = f"the result of trial {trial_id} was taken back, run the study again to redo it"
+        raise CheckpointError(f"{error}; {redo}") from None
 
 
 def _train(model: Any, trial: TrialSpec, device: torch.device, watch: Watch) -> Trained:
@@ -153,23 +200,6 @@ def _precompute(
         return {}
 
 
-def _evaluate(
-    model: TrialModel, trial: TrialSpec, spec: EvaluationSpec, sha256: str, device: torch.device,
-    store: Store, study: str, watch: Watch,
-) -> EvaluationRecord:  # fmt: skip
-    log.info("evaluating on %s %s", spec.dataset.name, spec.split)
-    return evaluate(
-        model,
-        trial,
-        spec,
-        checkpoint_sha256=sha256,
-        device=device,
-        study=study,
-        previews=store.preview_dir(trial.id),
-        report=lambda done, total: watch.at("evaluate", done, total),
-    )
-
-
 def _training(
     model: nn.Module, trained: Trained, sha256: str, parents_sha256: Mapping[str, str]
 ) -> Training:
@@ -187,24 +217,6 @@ def _training(
         checkpoint_sha256=sha256,
         parents_sha256=parents_sha256,
     )
-
-
-def _ancestors(trial: TrialSpec, store: Store) -> dict[str, TrialSpec]:
-    """Kind → spec of every trial that this one stands on, near and far."""
-    found: dict[str, TrialSpec] = {}
-    for need in trial.needs:
-        parent = store.trial(need)
-        if parent is None:
-            raise TrialError(f"trial {need}, which this one needs, is not in {store.uri}")
-        found |= {parent.kind: parent} | _ancestors(parent, store)
-    return found
-
-
-def _sha256(store: Store, trial_id: str) -> str:
-    sha256 = store.checkpoint_sha256(trial_id)
-    if sha256 is None:
-        raise TrialError(f"trial {trial_id}, which this one needs, has no result in {store.uri}")
-    return sha256
 
 
 def _device(trial: TrialSpec) -> torch.device:

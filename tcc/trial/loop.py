@@ -65,10 +65,10 @@ def train(
             losses = model.loss(batch, rate_weight(recipe, step))
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
-        for group in groups:
-            nn.utils.clip_grad_norm_(group, recipe.clip)
+        norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
         optimizer.step()
-        pending.append((step, {name: value.detach() for name, value in losses.items()}))
+        watched = {**losses, "gradient_norm": torch.stack(norms).amax()}
+        pending.append((step, {name: value.detach() for name, value in watched.items()}))
         selecting = step % recipe.select_every == 0 or step == recipe.steps
         if selecting or len(pending) == FLUSH_EVERY:
             terms = _flush(pending)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 from tcc.records import FailureRecord, Progress, TrialRecord
+
+log = logging.getLogger("tcc.trial")
 
 
 class Observer(Protocol):
@@ -33,6 +36,31 @@ class Silent:
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def finished(self, outcome: TrialRecord | FailureRecord) -> None: ...
+
+
+class Guarded:
+    """Passes on to an observer until that one breaks; a trial goes on without it."""
+
+    def __init__(self, observer: Observer):
+        self.observer: Observer | None = observer
+
+    def progress(self, progress: Progress) -> None:
+        self._tell("progress", progress)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._tell("log", step, values)
+
+    def finished(self, outcome: TrialRecord | FailureRecord) -> None:
+        self._tell("finished", outcome)
+
+    def _tell(self, what: str, *args: object) -> None:
+        if self.observer is None:
+            return
+        try:
+            getattr(self.observer, what)(*args)
+        except Exception:  # of any kind, and none of the trial's business
+            log.exception("what watches this trial broke, the trial goes on")
+            self.observer = None
 
 
 class Printing:

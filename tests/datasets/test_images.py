@@ -48,11 +48,11 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_fingerprint_sees_names_and_sizes(tmp_path: Path) -> None:
     root = _folder(tmp_path / "a", 3)
-    first = PLUGIN.describe(Params(root=str(root))).fingerprint
-    twin = PLUGIN.describe(Params(root=str(_folder(tmp_path / "b", 3)))).fingerprint
+    first = PLUGIN.describe(Params(root=str(root))).fingerprint("val")
+    twin = PLUGIN.describe(Params(root=str(_folder(tmp_path / "b", 3)))).fingerprint("val")
     assert twin == first
     (root / "2.png").rename(root / "3.png")
-    assert PLUGIN.describe(Params(root=str(root))).fingerprint != first
+    assert PLUGIN.describe(Params(root=str(root))).fingerprint("val") != first
 
 
 @given(

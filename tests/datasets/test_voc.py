@@ -61,20 +61,22 @@ def test_lists_decide_where_there_are_any(tmp_path: Path) -> None:
 def test_the_fingerprint_sees_annotations_images_and_lists(tmp_path: Path) -> None:
     root = _layout(tmp_path / "set", 4)
     params = Params(root=str(root))
-    prints = [PLUGIN.describe(params).fingerprint]
+    prints = [PLUGIN.describe(params).fingerprint("train", "select", "val")]
     os.utime(root / "Annotations" / "000.xml", (0, 0))
     moved = root.rename(tmp_path / "moved")
     params = Params(root=str(moved))
-    assert PLUGIN.describe(params).fingerprint == prints[0]  # neither time nor place
+    assert (
+        PLUGIN.describe(params).fingerprint("train", "select", "val") == prints[0]
+    )  # neither time nor place
 
     (moved / "Annotations" / "000.xml").write_text(XML.format(right=7))
-    prints.append(PLUGIN.describe(params).fingerprint)
+    prints.append(PLUGIN.describe(params).fingerprint("train", "select", "val"))
     image.write_png(moved / "JPEGImages" / "001.png", np.zeros((11, 12, 3), np.uint8))
-    prints.append(PLUGIN.describe(params).fingerprint)
+    prints.append(PLUGIN.describe(params).fingerprint("train", "select", "val"))
     _lists(moved, train="000 001 002", val="003")
-    prints.append(PLUGIN.describe(params).fingerprint)
+    prints.append(PLUGIN.describe(params).fingerprint("train", "select", "val"))
     _lists(moved, train="000 001", val="002 003")
-    prints.append(PLUGIN.describe(params).fingerprint)
+    prints.append(PLUGIN.describe(params).fingerprint("train", "select", "val"))
     assert len(set(prints)) == 5
 
 

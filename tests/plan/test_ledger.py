@@ -57,6 +57,17 @@ def test_children_of_finished_trials_are_new(plan: Plan, store: Store) -> None:
     assert base.id not in waiting.because
 
 
+def test_what_failed_in_an_evaluation_keeps_nobody_waiting(plan: Plan, store: Store) -> None:
+    base = first(plan, "base")
+    store.finish(base)
+    store.forget_evaluations(base.id)
+    store.fail(base)
+    states = ledger(plan, store)
+    assert states[base.id].state == "failed"
+    assert states[base.id].missing == base.evaluations
+    assert states[child_of(plan, base, "direct").id].state == "new"
+
+
 def test_a_failed_trial_and_those_that_stand_on_it(plan: Plan, store: Store) -> None:
     store.finish_all(plan)
     base = first(plan, "base")

@@ -256,6 +256,7 @@ def _write_previews(trial: TrialSpec, store: Store) -> None:
     image = np.stack([xs * 4, ys * 4, (xs + ys) * 2 % 256], -1).astype(np.uint8)
     step = max(1, round(1 / sum(_rates(trial).values())))
     coarse = image[::step, ::step].repeat(step, 0).repeat(step, 1)[:SIDE, :SIDE]
-    folder = store.preview_dir(trial.id)
+    folder = store.preview_dir(trial.id) / trial.evaluations[0].id
+    folder.mkdir(parents=True)
     Image.fromarray(image).save(folder / "000000.original.png")
     Image.fromarray(coarse).save(folder / "000000.reconstruction.png")

@@ -17,7 +17,7 @@ def strips(make_store):
 
 def test_one_strip_an_image_from_original_to_scalable(strips):
     (strip,) = strips
-    assert (strip.title, strip.key) == ("depth → reconstruction", "000000")
+    assert (strip.title, strip.key) == ("depth → reconstruction on scenes, val", "000000")
     titles = [picture.title for picture in strip.pictures]
     assert titles == ["original", "direct", "direct", "scalable", "scalable", "single layer"]
 
@@ -44,6 +44,6 @@ def test_the_page_does_not_fill_up_with_pictures(make_store, monkeypatch):
 
 def test_no_previews_no_strips(make_store):
     store = make_store()
-    for path in (store.directory / "trials").glob("*/previews/*.png"):
+    for path in (store.directory / "trials").glob("*/previews/*/*.png"):
         path.unlink()
     assert previews(list(read_study("made_up", store).records), store) == ()

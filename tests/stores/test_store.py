@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tcc.errors import RecordError, StoreError
+from tcc.errors import CheckpointError, RecordError, StoreError
 from tcc.records import SCHEMA, Progress
 from tcc.stores import open_store
 
@@ -176,7 +176,7 @@ def test_what_a_killed_writer_left_is_not_seen(store, make_trial, make_record):
     assert store.result_ids() == set()
     assert store.record("aa11") is None
     assert store.evaluations("aa11") == ()
-    with pytest.raises(StoreError, match="missing"):
+    with pytest.raises(CheckpointError, match="missing"):
         store.checkpoint("aa11")
     assert store.problems() == ()
     store.commit(make_record())

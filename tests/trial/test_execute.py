@@ -7,11 +7,12 @@ import hashlib
 
 import pytest
 import torch
+from PIL import Image
 
 from tcc.errors import TrialError
 from tcc.records import FailureRecord, Plan, TrialRecord, TrialSpec
 from tcc.stores import Store, open_store
-from tcc.trial import attempt, execute
+from tcc.trial import attempt
 
 
 def run_all(plan: Plan, store: Store, *kinds: str) -> dict[str, TrialRecord]:
@@ -123,33 +124,122 @@ def test_a_new_evaluation_trains_nothing(tiny_plan, tmp_path):
 
 
 class Poisoned:
-    """An observer that breaks the trial it watches, at its first value."""
+    """An observer that breaks at the first value it hears."""
+
+    heard = 0
 
     def progress(self, progress): ...
 
     def log(self, step, values):
+        self.heard += 1
         raise ZeroDivisionError("broken on purpose")
 
     def finished(self, outcome):
-        self.outcome = outcome
+        self.heard += 1
 
 
-def test_a_fault_becomes_a_failure_with_its_log(tiny_plan, tmp_path):
-    plan, store = tiny_plan(), open_store(tmp_path)
+def test_an_observer_that_breaks_is_no_more_heard_and_changes_nothing(tiny_plan, tmp_path):
+    trial = tiny_plan().trials[0]
     observer = Poisoned()
-    outcome = attempt(plan.trials[0], store, observer)
+    watched = attempt(trial, open_store(tmp_path / "a"), observer)
+    alone = attempt(trial, open_store(tmp_path / "b"))
+    assert isinstance(watched, TrialRecord)
+    assert comparable(watched) == comparable(alone)
+    assert observer.heard == 1
+    assert "broken on purpose" in open_store(tmp_path / "a").log_path(trial.id).read_text()
+
+
+def test_a_fault_becomes_a_failure_with_its_log(tiny_plan, tmp_path, monkeypatch):
+    from tcc.trial import loop
+
+    def breaks(*_):
+        raise ZeroDivisionError("a fault of the code")
+
+    monkeypatch.setattr(loop, "rate_weight", breaks)
+    plan, store = tiny_plan(), open_store(tmp_path)
+    outcome = attempt(plan.trials[0], store)
     assert isinstance(outcome, FailureRecord)
-    assert observer.outcome == outcome == store.failure(plan.trials[0].id)
-    assert "ZeroDivisionError: broken on purpose" in outcome.reason
+    assert outcome == store.failure(plan.trials[0].id)
+    assert outcome.reason == "ZeroDivisionError: a fault of the code"
     assert "Traceback" in store.log_path(outcome.trial.id).read_text()
     assert store.record(outcome.trial.id) is None
+    monkeypatch.undo()
+    assert isinstance(attempt(plan.trials[0], store), TrialRecord)
+    assert store.failure(plan.trials[0].id) is None
 
 
-def test_a_trial_whose_parent_has_no_result_says_so(tiny_plan, tmp_path):
+@pytest.mark.parametrize("damage", ["missing", "torn", "another"])
+def test_a_damaged_checkpoint_is_named_and_its_result_taken_back(tiny_plan, tmp_path, damage):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    base = run_all(plan, store, "base")["base"].trial
+    path = store.checkpoint(base.id)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:  # a valid file with other weights: the payload of safetensors has no checksum
+        data = bytearray(path.read_bytes())
+        data[-50:] = bytes(50)
+        path.write_bytes(data)
+    child = next(t for t in plan if t.kind == "direct" and t.needs == (base.id,))
+    outcome = attempt(child, store)
+    assert isinstance(outcome, FailureRecord)
+    assert base.id in outcome.reason
+    assert "taken back" in outcome.reason
+    assert store.record(base.id) is None
+    assert isinstance(attempt(base, store), TrialRecord)
+    assert isinstance(attempt(child, store), TrialRecord)
+
+
+def test_what_fails_in_an_evaluation_loses_no_training(tiny_plan, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    plan = tiny_plan(
+        f"data={{scenes: {{train: 24, val: 6}}, more: {{type: images, root: {images}}}}}",
+        "evaluate=[{}, {data: more}]",
+    )
+    store = open_store(tmp_path / "store")
+    trial = next(item for item in plan if item.kind == "pretrain")
+    outcome = attempt(trial, store)
+    assert isinstance(outcome, FailureRecord)
+    assert "torn.png" in outcome.reason
+    record = store.record(trial.id)
+    assert record is not None
+    assert [item.evaluation.dataset.name for item in record.evaluations] == ["scenes"]
+    written = store.checkpoint(trial.id).stat().st_mtime_ns
+    whole = tmp_path / "whole.png"
+    Image.new("RGB", (20, 20)).save(whole)
+    whole.rename(images / "torn.png")
+    repaired = next(
+        item
+        for item in tiny_plan(
+            f"data={{scenes: {{train: 24, val: 6}}, more: {{type: images, root: {images}}}}}",
+            "evaluate=[{}, {data: more}]",
+        )
+        if item.kind == "pretrain"
+    )
+    again = attempt(repaired, store)
+    assert isinstance(again, TrialRecord)
+    assert len(again.evaluations) == 2
+    assert store.checkpoint(trial.id).stat().st_mtime_ns == written
+
+
+def test_previews_of_each_evaluation_lie_apart(tiny_plan, tmp_path):
+    store = open_store(tmp_path)
+    record = run_all(tiny_plan("evaluate=[{}, {split: train}]"), store, "pretrain")["pretrain"]
+    for item in record.evaluations:
+        found = list((store.preview_dir(record.trial.id) / item.evaluation.id).glob("*.png"))
+        assert len(found) == 6
+
+
+def test_a_trial_whose_parent_has_no_result_is_not_begun(tiny_plan, tmp_path):
     plan, store = tiny_plan(), open_store(tmp_path)
     direct = next(trial for trial in plan if trial.kind == "direct")
     with pytest.raises(TrialError, match=direct.needs[0]):
-        execute(direct, store)
+        attempt(direct, store)
+    assert store.failure(direct.id) is None
+    assert store.trial(direct.id) is None
 
 
 def test_a_diverging_trial_fails_with_step_and_term(tiny_plan, tmp_path):

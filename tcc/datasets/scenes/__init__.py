@@ -107,7 +107,13 @@ class Scenes(Dataset):
         return DatasetInfo(
             labels=("boxes", "label_ids", "disparity", "class"),
             splits=FrozenMap({"train": len(train), "select": len(selected), "val": params.val}),
-            fingerprint=_fingerprint(params),
+            fingerprints=FrozenMap(
+                {
+                    "train": _fingerprint(params, "train", "select"),
+                    "select": _fingerprint(params, "train", "select"),
+                    "val": _fingerprint(params, "val"),
+                }
+            ),
             classes=FrozenMap(
                 {"boxes": shapes, "label_ids": ("background", *shapes), "class": shapes}
             ),
@@ -115,7 +121,7 @@ class Scenes(Dataset):
 
     def prepare(self, params: Params, report: Callable[[int, int], None] | None = None) -> Path:
         """The folder with the scenes; generates them if it is not there yet."""
-        folder = _cache(params.root) / f"scenes-{_fingerprint(params)[:12]}"
+        folder = _cache(params.root) / f"scenes-{_fingerprint(params, 'train', 'val')[:12]}"
         if not folder.is_dir():
             from tcc.datasets.scenes._generate import generate
 
@@ -156,8 +162,9 @@ def _keys(count: int) -> list[str]:
     return [frame_key(index) for index in range(count)]
 
 
-def _fingerprint(params: Params) -> str:
-    drawn = params.model_dump(mode="json", exclude={"root", "select"})
+def _fingerprint(params: Params, *counts: str) -> str:
+    """A hash of what draws every scene, and of the counts that say which scenes there are."""
+    drawn = params.model_dump(mode="json", include={"size", "seed", "classes", *counts})
     text = json.dumps({"version": Scenes.version, **drawn}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

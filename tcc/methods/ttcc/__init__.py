@@ -4,7 +4,7 @@
     L_e = λ_e · d_e(Ẑ_e, Z_e) + R(Ŷ_e | Ŷ_b)                     enhancement, base frozen
 
 Source: "Towards Task-Compatible Compressible Representations", equations of the base and of the
-enhancement. `kinds` says what trials a pair expands to, `model` builds and trains them.
+enhancement. `kinds` says what trials a pair expands to, `build` makes their models.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
+from tcc import registry
 from tcc.methods import Method, MethodParams, TrialModel
 from tcc.methods.ttcc.kinds import FIELDS, KINDS, OPTIONAL, ROLES, expand
 from tcc.records import PairGrid, TrialDraft, TrialSpec
@@ -56,7 +57,18 @@ class Params(MethodParams):
         default=True, description="train it beside a base whose β is 0, on the detached latent"
     )
     uncompressed_lambda: float = Field(default=1000.0, gt=0)
-    pretrain_lambda: float | dict[str, float] = Field(default=1.0, description="or by task")
+    pretrain_lambda: PositiveFloat | dict[str, PositiveFloat] = Field(
+        default=1.0, description="or by task; 1 for a task that is not named"
+    )
+
+    @field_validator("pretrain_lambda")
+    @classmethod
+    def _by_known_tasks(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        tasks = registry.names("tasks")
+        for name in value if isinstance(value, dict) else ():
+            if name not in tasks:
+                raise ValueError(registry.unknown("task", name, tasks))
+        return value
 
     @property
     def enhancement_layer(self) -> tuple[int, Context, bool]:
@@ -82,7 +94,11 @@ class TaskCompatibleCompression(Method):
         return expand(params, grid)
 
     def recipe(self, params: Params, draft: TrialDraft) -> Mapping[str, Any]:
-        return params.model_dump(mode="json", include=set(FIELDS[draft.kind]))
+        fields = params.model_dump(mode="json", include=set(FIELDS[draft.kind]))
+        if "enhancement" in fields:  # written out, so that equal layers are equal however written
+            names = ("latent", "context", "hyperprior")
+            fields["enhancement"] = dict(zip(names, params.enhancement_layer, strict=True))
+        return fields
 
     def reported_tasks(self, draft: TrialDraft) -> tuple[str, ...]:
         return draft.uses

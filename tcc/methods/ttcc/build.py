@@ -77,7 +77,7 @@ def _enhancement_model(
         entropy = EntropyModel(
             latent, context=context, hyperprior=hyperprior, side_features=tower.out_features
         )
-    both = params.synthesis_input == "both" and base is not None
+    both = params.synthesis_input == "both"  # without a base, it sees zeros in Ŷ_b's place
     return EnhancementModel(
         task,
         None if base is None else _base_codec(base),
@@ -85,7 +85,7 @@ def _enhancement_model(
         Codec(analysis, entropy, trial.recipe.train.scale),
         _branch(shaped_by, task, "branch", latent + base_latent * both, make_task),
         lmbda=trial.axes["lambda_e"],
-        both=both,
+        seen_of_base=base_latent * both,
         entropy_only=trial.kind == "standalone",
     )
 

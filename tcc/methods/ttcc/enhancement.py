@@ -17,16 +17,18 @@ from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
 class EnhancementModel(TrialParts):
     """enhancement, standalone, single_layer, pretrain: one codec for the second task.
 
+    ``seen_of_base``: latent channels of Ŷ_b that the synthesis sees beside Ŷ_e, 0 for none.
     ``base``: the frozen base codec, whose rate counts and whose Ŷ_b is side information through
     ``tower``; both None where there is no base. Without tower the side information is zero.
     """
 
     def __init__(
         self, task: str, base: Codec | None, tower: nn.Module | None, codec: Codec, branch: Branch,
-        *, lmbda: float, both: bool, entropy_only: bool,
+        *, lmbda: float, seen_of_base: int, entropy_only: bool,
     ):  # fmt: skip
         super().__init__()
-        self.task, self.lmbda, self.both, self.entropy_only = task, lmbda, both, entropy_only
+        self.task, self.lmbda, self.entropy_only = task, lmbda, entropy_only
+        self.seen_of_base = seen_of_base
         self.base, self.tower, self.codec, self.branch = base, tower, codec, branch
         self.origins = {"base": {"base": "codec"}} if base is not None else {}
         shared = {"codec": "codec", "branch": "branch"}
@@ -40,7 +42,7 @@ class EnhancementModel(TrialParts):
 
     def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
         frozen = {}
-        if self.base is not None and (self.tower is not None or self.both):
+        if self.base is not None and (self.tower is not None or self.seen_of_base):
             frozen["base_hat"] = torch.round(self.base(batch.image_B3HW))
         if self.entropy_only:
             frozen["y"] = self.codec(batch.image_B3HW)
@@ -56,11 +58,12 @@ class EnhancementModel(TrialParts):
         return None if self.tower is None or base_hat is None else self.tower(base_hat)
 
     def _seen(self, y_hat: Tensor, base_hat: Tensor | None) -> Tensor:
-        """What the synthesis sees: Ŷ_e, or Ŷ_e and Ŷ_b where the spec says so."""
-        if not self.both:
+        """What the synthesis sees: Ŷ_e, or Ŷ_e and Ŷ_b (zeros without a base)."""
+        if not self.seen_of_base:
             return y_hat
         if base_hat is None:
-            raise ValueError("synthesis_input: both needs the base's latent")
+            batch, _, height, width = y_hat.shape
+            base_hat = y_hat.new_zeros(batch, self.seen_of_base, height, width)
         return torch.cat([y_hat, base_hat], dim=1)
 
     def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:

@@ -26,16 +26,18 @@ ROLES = {
     "pixels": "pixels",
 }
 
-_BASE = ("channels", "latent", "blocks", "task_blocks", "context", "hyperprior")
-_LAYER = (*_BASE, "enhancement", "side")
+# What a base's decoder trains beside it is in the trial's tasks.
+_SIZES = ("channels", "latent", "blocks", "task_blocks")
+_BASE = (*_SIZES, "context", "hyperprior")
+_LAYER = (*_SIZES, "enhancement", "side", "synthesis_input")
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "pretrain": _LAYER,
-    "base": (*_BASE, "reconstruction_decoder"),
-    "enhancement": (*_LAYER, "synthesis_input"),
+    "base": _BASE,
+    "enhancement": _LAYER,
     "direct": ("channels", "blocks", "task_blocks"),
     "standalone": (),  # its parent's recipe says it all
     "single_layer": _LAYER,
-    "uncompressed": (*_BASE, "reconstruction_decoder"),
+    "uncompressed": _BASE,
     "pixels": (),
 }
 
