@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
+
 from tcc.errors import StoreError, TccError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Store
@@ -44,6 +46,8 @@ def attempt(
             store.fail(outcome)
         if (last := store.progress(trial.id)) is not None:
             store.write_progress(replace(last, phase="ended", eta_s=0.0))
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # the process may idle beside others on the same GPU
     observer.finished(outcome)
     return outcome
 

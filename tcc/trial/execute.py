@@ -222,6 +222,7 @@ def _training(
 def _device(trial: TrialSpec) -> torch.device:
     """From the resources, not from what is there: a trial without GPU must not take one."""
     if trial.resources.gpu > 0 and torch.cuda.is_available():
+        torch.backends.cudnn.allow_tf32 = False  # full precision means it; speed is bf16's
         return torch.device("cuda")
     if trial.resources.gpu > 0:
         log.warning("no CUDA device is visible: running on the CPU")

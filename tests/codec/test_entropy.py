@@ -7,7 +7,6 @@ import torch
 from tcc.codec import gaussian
 from tcc.codec.entropy import EntropyModel, round_ste
 from tcc.codec.seeding import seeded
-from tcc.codec.side import SideTower
 from tcc.codec.transforms import AnalysisTransform, SynthesisTransform
 
 LATENT, SIDE = 4, 8
@@ -137,15 +136,6 @@ def test_every_trained_parameter_gets_a_gradient(context, hyperprior):
     for name, tensor in [("y", y), *model.named_parameters()]:
         assert tensor.grad is not None, name
         assert (tensor.grad != 0).any(), name
-
-
-def test_no_gradient_reaches_a_detached_base():
-    tower, model = SideTower(LATENT, blocks=1), _model("masked", False, SIDE)
-    base = torch.randn(1, LATENT, 5, 6, requires_grad=True)
-    y, y_hat = _latents(batch=1)
-    model(y, y_hat, tower(base.detach()))["y"].sum().backward()
-    assert base.grad is None
-    assert all(p.grad is not None for p in tower.parameters())
 
 
 def test_evaluation_quantises_the_parameters_and_draws_nothing():
