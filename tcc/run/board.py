@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -70,10 +70,14 @@ class Board:
         return f"{named}; about {clock(self._remaining_s())} left"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        elapsed = clock(time.monotonic() - self._begun)
-        left = clock(self._remaining_s())
-        head = f"{self.finished} of {self.total} trials, {elapsed} so far, about {left} left"
-        yield Group(self._counts(), self._progress(), Text(head))
+        text = f"{self.finished} of {self.total} trials, {clock(time.monotonic() - self._begun)}"
+        if self.finished < self.total:
+            text += f" so far, about {clock(self._remaining_s())} left"
+        yield self._counts()
+        if self._running:
+            yield Text()
+            yield self._progress()
+        yield Text(f"\n{text}")
 
     def _remaining_s(self) -> float | None:
         return self._eta.remaining_s(self._states, self._running)

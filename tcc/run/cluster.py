@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -37,7 +38,6 @@ WORKER = {
 }
 LOCAL = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers share this very environment: nothing to pack
-    "RAY_AUTH_MODE": "token",  # one of its own, below, or Ray would write one into the home
 }
 AUTOSCALER_CONFIG = "~/ray_bootstrap_config.yaml"  # where `ray up` leaves it on the head node
 ANSWER_WITHIN_S = 10.0
@@ -50,6 +50,11 @@ class Cluster:
         self._ray = ray
         self._nodes: list[Node] = []
         self._read_at = -math.inf
+
+    @property
+    def by_client(self) -> bool:
+        """Joined by ``ray://``: this process is no part of the cluster."""
+        return self._ray.util.client.ray.is_connected()
 
     def nodes(self, max_age_s: float = 5.0) -> list[Node]:
         """The nodes there are, and those that the autoscaler may add where its config is known."""
@@ -99,7 +104,7 @@ def _init(ray: Any, address: str) -> None:
         if host and port.isdecimal():  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_S).close()
         own = {name: value for name, value in os.environ.items() if name.startswith("TCC_")}
-        options["runtime_env"] = {"env_vars": WORKER | own}
+        options["runtime_env"] = {"env_vars": DRIVER | WORKER | own}
     with _silent_stderr():
         ray.init(address, **options)
 
@@ -108,10 +113,9 @@ def _init(ray: Any, address: str) -> None:
 def _environment(local: bool) -> Iterator[None]:
     """What Ray reads when it is imported and when it starts; put back as it was."""
     wanted = DRIVER | (WORKER | LOCAL if local else {})
-    if "RAY_AUTH_MODE" in os.environ:
-        wanted.pop("RAY_AUTH_MODE", None)
-    elif local:
-        wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if local and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        # Ray would write a token into the home, which then turns authentication on elsewhere.
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -119,7 +123,7 @@ def _environment(local: bool) -> Iterator[None]:
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
@@ -158,7 +162,7 @@ def _node_type(name: str, kind: dict[str, Any], most: int) -> Node:
 
 
 def _why(address: str, error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = textwrap.shorten(str(error), 300) or type(error).__name__
     if address == "local":
         return f"Ray could not be started on this machine: {reason}"
     return (

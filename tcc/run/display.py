@@ -92,4 +92,6 @@ def line(event: Event) -> str:
     text = f"{event.state:8} {trial.id[:12]}  {trial.label}"
     if event.seconds is not None:
         text += f"  ({clock(event.seconds)})"
+    if event.state == "skipped":
+        return f"{text}: because of {event.because[:12]}"
     return f"{text}: {event.because}" if event.because else text

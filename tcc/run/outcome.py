@@ -56,9 +56,9 @@ class RunOutcome:
         """The outcome in words: the counts, then every failure."""
         counts = ", ".join(f"{number} {state}" for state, number in self.counts.items())
         failed = [f"failed {id}: {reason}" for id, reason in self.failed.items()]
-        retry = ["`tcc retry` clears failures, then run again"] if failed else []
+        again = ["`tcc trial SPEC ID` tries a failed trial again"] if failed else []
         head = f"study {self.study}: {counts or 'no trial'} in {clock(self.seconds)}"
-        return "\n".join([head, *failed, *retry])
+        return "\n".join([head, *failed, *again])
 
 
 def outcome(plan: Plan, states: Mapping[str, TrialState], seconds: float) -> RunOutcome:

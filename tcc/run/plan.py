@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
-from tcc.plan import TrialState, critical_path, estimate, ledger
+from tcc.plan import TrialState, estimate, ledger
 from tcc.records import Plan, TrialSpec
-from tcc.run.capacity import refuse_oversize, total_slots
+from tcc.run.capacity import refuse_oversize
 from tcc.run.cluster import connect
 from tcc.run.display import display
 from tcc.run.outcome import RunOutcome, RunSettings, outcome
-from tcc.run.schedule import Schedule
 from tcc.stores import Store, open_store
 
 LEFT = ("new", "blocked")
-LOOKAHEAD = 1  # trials of a shape that wait at Tune: with none, an idle actor is thrown away
 
 
 def run_plan(
@@ -80,30 +78,22 @@ def _run(
 ) -> Mapping[str, TrialState]:
     seconds = estimate(plan, states, store).seconds
     usual = fmean(seconds.values()) if seconds else 1.0
-    weights = {trial.id: seconds.get(trial.id, usual) for trial in to_run}
     stream = sys.stderr if settings.quiet_stdout else sys.stdout
+    head = f"study {plan.study}: {len(to_run)} of {len(plan)} trials to run"
+    print(head, file=stream, flush=True)
     with connect(address) as cluster:
-        from tcc.run.tuner import fit  # not before it is known that Ray is needed
+        from tcc.run.drive import Work, drive  # imports Ray Tune
+        from tcc.run.remote import drive_on_head
 
         refuse_oversize(to_run, cluster.nodes())
+        work = Work(
+            plan=plan,
+            seconds={trial.id: seconds.get(trial.id, usual) for trial in to_run},
+            common=common,
+            max_concurrent=settings.max_concurrent or len(plan),
+            retries=settings.retries,
+        )
         with display(plan, states, seconds, stream) as watcher:
-            schedule = Schedule(
-                plan,
-                store,
-                states,
-                weights.keys(),
-                priority=critical_path(plan, weights),
-                room=lambda shape: total_slots(cluster.nodes(), shape) + LOOKAHEAD,
-                tell=watcher.event,
-            )
-            fit(
-                schedule,
-                watcher,
-                common,
-                max_concurrent=settings.max_concurrent or len(plan),
-                retries=settings.retries,
-            )
-            while schedule.running:  # the last result may take its time to show
-                schedule.settle()
-                time.sleep(0.1)
-    return schedule.states
+            if cluster.by_client:
+                return drive_on_head(work, store.uri, watcher)
+            return drive(work, store, states, cluster, watcher)

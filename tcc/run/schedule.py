@@ -80,6 +80,25 @@ class Schedule:
             ClusterError: trials are left, none can start and none is handed out.
         """
         self.settle()
+        while trial := self._most_urgent():
+            found = standing(trial, self._store)
+            if found.state != "cached":
+                self._waiting.discard(trial.id)
+                self._given[trial.id] = time.monotonic()
+                self._given_by_shape[trial.resources] += 1
+                return trial
+            self._become(trial.id, found)  # another run on this store was quicker
+            self._make_usable(trial.id)
+        if self._waiting and not self._given:
+            first = min(self._waiting, key=self._rank.__getitem__)
+            raise ClusterError(
+                f"{len(self._waiting)} trials are left, none can start and none is running; "
+                f"the first is {first} ({self._trials[first].label})"
+            )
+        return None
+
+    def _most_urgent(self) -> TrialSpec | None:
+        """Takes the first ready trial for whose shape there is room."""
         for ready in self._ready.values():
             while ready and ready[0][1] not in self._waiting:
                 heapq.heappop(ready)  # skipped since
@@ -89,18 +108,9 @@ class Schedule:
             if ready and self._given_by_shape[shape] < self._room(shape)
         ]
         if not heads:
-            if self._waiting and not self._given:
-                first = min(self._waiting, key=self._rank.__getitem__)
-                raise ClusterError(
-                    f"{len(self._waiting)} trials are left, none can start and none is running; "
-                    f"the first is {first} ({self._trials[first].label})"
-                )
             return None
         (_, id), shape = min(heads)
         heapq.heappop(self._ready[shape])
-        self._waiting.discard(id)
-        self._given[id] = time.monotonic()
-        self._given_by_shape[shape] += 1
         return self._trials[id]
 
     def started(self, id: str) -> None:
@@ -122,7 +132,7 @@ class Schedule:
             if found.state == "cached":
                 seconds = at - self._given[id]
                 self._take_back(id)
-                self._become(id, TrialState(id=id, state="done", record=found.record), seconds)
+                self._become(id, TrialState(id=id, state="done"), seconds)
                 self._make_usable(id)
             elif found.state == "failed":
                 self._take_back(id)
@@ -158,6 +168,9 @@ class Schedule:
         self._tell(Event(trial=trial, state=state.state, because=state.because, seconds=seconds))
 
     def _make_ready(self, trial: TrialSpec) -> None:
+        if self.states[trial.id].state == "blocked":
+            self.states[trial.id] = TrialState(id=trial.id, state="new")
+            self._tell(Event(trial=trial, state="new"))
         heapq.heappush(self._ready[trial.resources], (self._rank[trial.id], trial.id))
 
     def _make_usable(self, id: str) -> None:
@@ -194,6 +207,8 @@ class Schedule:
             found = standing(trial, self._store)
             if found.state == "cached":
                 self._make_usable(id)
+            elif found.state == "failed":
+                self._give_up(id, found)
             else:
                 self._become(id, found)
                 self._waiting.add(id)

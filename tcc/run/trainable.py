@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +27,8 @@ def train(config: Mapping[str, Any]) -> dict[str, Any]:
         outcome = _attempt(trial, open_store(config["store"]), config)
     except Exception as error:  # noqa: BLE001 - the boundary between a trial and Ray
         return {"failed": True, "reason": f"{type(error).__name__}: {error}"}
+    finally:
+        _free_gpu_memory()
     if isinstance(outcome, FailureRecord):
         return {"failed": True, "reason": outcome.reason}
     return {"failed": False, "reason": ""}
@@ -49,6 +53,14 @@ def _attempt(
         with path.open("a", encoding="utf-8") as log:
             log.write(traceback.format_exc())
         return failure
+
+
+def _free_gpu_memory() -> None:
+    """Gives back what torch keeps for later: the next trial of a GPU may be another process's."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _resolve(path: str) -> Callable[..., TrialRecord | FailureRecord]:

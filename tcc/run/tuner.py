@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
+from ray.tune.error import TuneError
 
+from tcc.errors import ClusterError
 from tcc.run.events import Watcher
 from tcc.run.schedule import Schedule
 from tcc.run.searcher import DependencySearcher, ScheduleCallback
@@ -26,6 +30,9 @@ def fit(
 
     ``common``: what every worker is told beside its trial. ``retries``: times that a trial whose
     process died is started again.
+
+    Raises:
+        ClusterError: the cluster is lost.
     """
     with tempfile.TemporaryDirectory(prefix="tcc-tune-") as scratch:
         tuner = tune.Tuner(
@@ -46,7 +53,12 @@ def fit(
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (TuneError, RayError, ConnectionError) as error:
+            raise ClusterError(
+                f"Ray gave the run up: {textwrap.shorten(str(error), 300)}"
+            ) from error
 
 
 def _bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -123,8 +123,8 @@ def attempt(
             observer.log(step, {"train/total": 1.0 / step})
             observer.progress(_progress(trial, step))
             time.sleep(0.05)
-    _note(store, trial, began)
     if what == "raise":
+        _note(store, trial, began)
         raise RuntimeError("nothing caught this")
     outcome: TrialRecord | FailureRecord
     if what == "fail":
@@ -134,6 +134,7 @@ def attempt(
         store.fail(outcome)
     else:
         outcome = _commit(trial, store, study, time.time() - began)
+    _note(store, trial, began)  # now that it is in the store: a kill may take the note, no more
     observer.finished(outcome)
     return outcome
 

@@ -117,7 +117,8 @@ def test_the_files_say_the_same_as_the_outcome(ran: Ran) -> None:
 
 def test_events_are_lines_on_stderr_and_stdout_stays_empty(ran: Ran) -> None:
     assert ran.out == "", "stdout belongs to JSON"
-    lines = ran.err.splitlines()
+    head, *lines = ran.err.splitlines()
+    assert head == f"study test: {len(STUDY)} of {len(STUDY)} trials to run"
     states = [line.split()[1] for line in lines]
     assert set(states) == {"running", "retried", "done", "failed", "skipped"}, ran.err
     assert states.count("done") == ran.outcome.counts["done"]

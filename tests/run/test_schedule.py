@@ -209,7 +209,8 @@ def test_a_dead_worker_becomes_a_failure_in_the_store(store: Store) -> None:
     failure = store.failure("base")
     assert failure is not None
     assert failure.reason == "its worker process died"
-    assert [event.state for event in driver.events] == ["running", "retried", "failed", "skipped"]
+    states = [event.state for event in driver.events]
+    assert states == ["running", "retried", "failed", "skipped"]
 
 
 def test_a_result_that_does_not_show_is_waited_for_then_failed(
@@ -226,6 +227,18 @@ def test_a_result_that_does_not_show_is_waited_for_then_failed(
     driver.schedule.settle()
     assert not driver.schedule.running
     assert "every node" in driver.schedule.states["base"].because
+
+
+def test_what_another_run_finished_meanwhile_is_not_run_again(store: Store) -> None:
+    driver = Driver(FAMILY, store)
+    Driver(make_plan(BASE, CHILD), store).run()
+    assert driver.run() == {
+        "base": "cached",
+        "child": "cached",
+        "grandchild": "done",
+        "other": "done",
+    }
+    assert "base" not in driver.order
 
 
 def test_a_schedule_that_cannot_go_on_says_so(store: Store) -> None:
