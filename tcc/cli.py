@@ -139,6 +139,22 @@ def evaluate(
 
 
 @cli.command()
+@study_argument
+@store_option
+@click.option("--address", help="Ray cluster to join; without, a local one is started.")
+@json_option
+def retry(study: str, store: str, address: str | None, as_json: bool) -> int:
+    """Try again what failed or was skipped in a study."""
+    from tcc.run import run_study, stored_spec
+    from tcc.stores import open_store
+
+    spec = stored_spec(study, open_store(store, write=False))
+    outcome = run_study(spec, open_store(store), address=address, retry=True, quiet_stdout=as_json)
+    _print_json(outcome.to_json()) if as_json else click.echo(outcome.summary())
+    return outcome.exit_code
+
+
+@cli.command()
 @spec_argument
 @click.argument("trial_id")
 @overrides_argument

@@ -19,8 +19,19 @@ def tcc(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 def test_every_verb_explains_itself():
     listed = tcc("--help").stdout
-    verbs = ["check", "plan", "run", "status", "report", "trial", "evaluate", "bdrate", "list"]
-    for verb in verbs:
+    verbs = [
+        "check",
+        "plan",
+        "run",
+        "status",
+        "report",
+        "trial",
+        "evaluate",
+        "bdrate",
+        "list",
+        "retry",
+    ]
+    for verb in [*verbs, "retry"]:
         assert f"  {verb} " in listed
         done = tcc(verb, "--help")
         assert done.returncode == 0
@@ -47,6 +58,7 @@ def test_a_wrong_spec_is_exit_2_with_every_problem_and_its_line(tmp_path):
         ("run", "nowhere.yaml"),
         ("status", "nothing"),
         ("report", "nothing"),
+        ("retry", "nothing"),
         ("bdrate", "a.json", "b.json"),
         ("list", "taks"),
         ("frobnicate",),

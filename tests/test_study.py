@@ -144,33 +144,48 @@ def test_a_deleted_result_is_redone_alone(place):
     assert {id for id in after if after[id] != before[id]} == {base}
 
 
-def test_a_replaced_base_takes_its_descendants_along(place):
+def test_another_checkpoint_takes_its_children_along(place):
     base = next(trial for trial in place.plan() if trial["kind"] == "base")
-    below = {t["id"] for t in place.plan() if base["id"] in {n["id"] for n in lineage(place, t)}}
-    text = place.result(base["id"]).read_text()
-    sha = json.loads(text)["record"]["training"]["checkpoint_sha256"]
-    for id in below:  # as if they had stood on another checkpoint
-        path = place.result(id)
-        sealed = json.loads(path.read_text())
-        if sha in json.dumps(sealed):
-            reseal(path, sha, "0" * 64)
+    children = {trial["id"] for trial in place.plan() if base["id"] in trial["needs"]}
+    for id in children:
+        pretend_another_parent(place.result(id), base["id"])
+    before = place.written()
     states = {trial["id"]: trial["state"] for trial in place.plan()}
-    redo = {id for id, state in states.items() if state != "cached"}
-    assert redo
-    assert redo <= below
+    assert {id for id, state in states.items() if state != "cached"} >= children
+    place.run()
+    after = place.written()
+    # what they become is what they were, so nothing below them is trained again
+    assert {id for id in after if after[id] != before[id]} == children
 
 
-def reseal(path: Path, old: str, new: str) -> None:
-    """Replaces a hash in a record, through the store's own writer."""
+def pretend_another_parent(path: Path, parent: str) -> None:
+    """Rewrites a result, with the store's own writer, as if it stood on another checkpoint."""
     from dataclasses import replace
 
     from tcc.records import TrialRecord
     from tcc.stores import from_json, to_json
 
     record = from_json(TrialRecord, path.read_text())
-    parents = {id: new if sha == old else sha for id, sha in record.training.parents_sha256.items()}
+    parents = {**record.training.parents_sha256, parent: "0" * 64}
     training = replace(record.training, parents_sha256=parents)
     path.write_text(to_json(replace(record, training=training)))
+
+
+def test_retry_revives_what_a_damaged_checkpoint_failed(place):
+    more = "grid.lambda_e=[0.3,0.6]"
+    base = next(trial["id"] for trial in place.plan() if trial["kind"] == "base")
+    path = place.result(base).with_name("checkpoint.safetensors")
+    path.write_bytes(path.read_bytes()[:-64])
+    outcome = place.run(more, code=1)
+    assert all(base in reason for reason in outcome["failed"].values())
+    assert outcome["failed"]
+    assert outcome["skipped"]
+    status = json.loads(place.tcc("status", "tiny", "--json").stdout)
+    assert {failure["trial"] for failure in status["failures"]} == set(outcome["failed"])
+    assert place.run(more, code=1)["failed"].keys() == outcome["failed"].keys()  # left alone
+    done = place.tcc("retry", "tiny", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {trial["state"] for trial in place.plan(more)} == {"cached"}
 
 
 def test_a_new_evaluation_trains_nothing(place):

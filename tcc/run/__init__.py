@@ -8,6 +8,6 @@ run_study ── run_plan ─┬─ ledger: nothing left? then no Ray at all
 
 from tcc.run.outcome import RunOutcome, RunSettings
 from tcc.run.plan import run_plan
-from tcc.run.study import run_study
+from tcc.run.study import run_study, stored_spec
 
-__all__ = ["RunOutcome", "RunSettings", "run_plan", "run_study"]
+__all__ = ["RunOutcome", "RunSettings", "run_plan", "run_study", "stored_spec"]

@@ -56,7 +56,9 @@ class RunOutcome:
         """The outcome in words: the counts, then every failure."""
         counts = ", ".join(f"{number} {state}" for state, number in self.counts.items())
         failed = [f"failed {id}: {reason}" for id, reason in self.failed.items()]
-        again = ["`tcc trial SPEC ID` tries a failed trial again"] if failed else []
+        again = (
+            [f"`tcc retry {self.study}` tries failed and skipped trials again"] if failed else []
+        )
         head = f"study {self.study}: {counts or 'no trial'} in {clock(self.seconds)}"
         return "\n".join([head, *failed, *again])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
 
 from tcc.plan import TrialState, estimate, ledger
@@ -26,6 +26,7 @@ def run_plan(
     address: str | None = None,
     settings: RunSettings | None = None,
     train: bool = True,
+    only: Collection[str] | None = None,
     prepare: Callable[[Sequence[TrialSpec]], None] | None = None,
     execute: str = "tcc.trial:attempt",
 ) -> RunOutcome:
@@ -34,8 +35,9 @@ def run_plan(
     Ray is neither imported nor started when there is nothing to run. ``address``: the Ray to join,
     as ``host:port``, ``ray://host:port`` or ``auto``; without one, that of RAY_ADDRESS where it is
     set (as in a Ray job), or one of its own on this machine. ``train``: when false, only the
-    evaluations that trained trials lack. ``prepare`` is called with the trials that are to be run,
-    before Ray is. ``execute``: ``module:function`` that runs one trial.
+    evaluations that trained trials lack. ``only``: ids of the trials that may be run; None: all.
+    ``prepare`` is called with the trials that are to be run, before Ray is. ``execute``:
+    ``module:function`` that runs one trial.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -46,7 +48,14 @@ def run_plan(
     settings = settings or RunSettings()
     store = open_store(store_uri)
     states: Mapping[str, TrialState] = ledger(plan, store)
-    to_run = [trial for trial in plan if _is_to_run(trial, states, train)]
+    wanted = _trained(plan, states) if not train else None
+    to_run = [
+        trial
+        for trial in plan
+        if states[trial.id].state in LEFT
+        and (wanted is None or trial.id in wanted)
+        and (only is None or trial.id in only)
+    ]
     if to_run:
         if prepare is not None:
             prepare(to_run)
@@ -60,11 +69,13 @@ def run_plan(
     return outcome(plan, states, time.monotonic() - begun)
 
 
-def _is_to_run(trial: TrialSpec, states: Mapping[str, TrialState], train: bool) -> bool:
-    state = states[trial.id]
-    if train or state.state not in LEFT:
-        return state.state in LEFT
-    return bool(state.missing) and all(states[need].record for need in trial.needs)
+def _trained(plan: Plan, states: Mapping[str, TrialState]) -> set[str]:
+    """The trials that are trained, as is all that they stand on."""
+    trained: set[str] = set()
+    for trial in plan:
+        if states[trial.id].record and trained.issuperset(trial.needs):
+            trained.add(trial.id)
+    return trained
 
 
 def _run(

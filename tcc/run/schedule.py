@@ -182,8 +182,12 @@ class Schedule:
             self._look_at(self._trials[child])
 
     def _give_up(self, id: str, state: TrialState) -> None:
-        """A trial failed or is skipped, and all that wait for it are skipped."""
+        """A trial failed or is skipped, and all that wait for it are skipped; where only one of
+        its evaluations failed, what stands on its weights goes on."""
         self._become(id, state)
+        if state.record is not None:
+            self._make_usable(id)
+            return
         root = id if state.state == "failed" else state.because
         for child in self._children[id]:
             if child in self._waiting:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from tcc import registry
-from tcc.plan import plan_to_json
+from tcc.errors import StoreError
+from tcc.plan import ledger, plan_to_json
+from tcc.records import Plan
+from tcc.registry import unknown
 from tcc.run.data import prepare
 from tcc.run.outcome import RunOutcome, RunSettings
 from tcc.run.plan import run_plan
 from tcc.search import Policy
-from tcc.spec import SweepSpec, resolved_yaml
+from tcc.spec import SweepSpec, parse_spec, resolved_yaml
 from tcc.stores import Store
 
 
@@ -18,12 +21,14 @@ def run_study(
     *,
     address: str | None = None,
     train: bool = True,
+    retry: bool = False,
     quiet_stdout: bool = False,
 ) -> RunOutcome:
     """Runs what a study lacks, and writes its spec and plan into the store.
 
     ``address``: the Ray to join, as `run_plan` takes it. ``train``: when false, only evaluations
-    that trained trials lack. ``quiet_stdout``: progress goes to stderr.
+    that trained trials lack. ``retry``: failures are cleared, and only what failed or was skipped
+    is run, with what it needs. ``quiet_stdout``: progress goes to stderr.
 
     Raises:
         StoreError, ClusterError, DataError, KeyboardInterrupt: as `run_plan`.
@@ -37,5 +42,39 @@ def run_study(
         trackers={"wandb": spec.wandb.model_dump(mode="json")}, quiet_stdout=quiet_stdout
     )
     return run_plan(
-        plan, store.uri, address=address, settings=settings, train=train, prepare=prepare
+        plan,
+        store.uri,
+        address=address,
+        settings=settings,
+        train=train,
+        only=_revived(plan, store) if retry else None,
+        prepare=prepare,
     )
+
+
+def stored_spec(study: str, store: Store) -> SweepSpec:
+    """The spec that a study was run with last.
+
+    Raises:
+        StoreError: the store has no such study.
+        SpecError: its data or plug-ins are no more what they were.
+    """
+    text = store.read_study(study, "spec.yaml")
+    if text is None:
+        there = store.studies()
+        known = unknown("study", study, there) if there else f"it has no study, so no {study!r}"
+        raise StoreError(f"store {store.uri}: {known}; `tcc run SPEC` makes one")
+    return parse_spec(text, f"{study}/spec.yaml")
+
+
+def _revived(plan: Plan, store: Store) -> set[str]:
+    """Clears the plan's failures; gives what failed or was skipped, and all that it stands on."""
+    revived: set[str] = set()
+    states = ledger(plan, store)
+    for trial in reversed(plan.trials):
+        if states[trial.id].state in ("failed", "skipped"):
+            revived.add(trial.id)
+            store.clear_failure(trial.id)
+        if trial.id in revived:
+            revived.update(trial.needs)
+    return revived

@@ -190,12 +190,12 @@ def test_a_parent_that_only_lacks_an_evaluation_holds_nobody_back(store: Store) 
     assert [trial.id for trial in given if trial] == ["base", "child"]
 
 
-def test_an_evaluation_that_fails_takes_back_what_was_ready(store: Store) -> None:
+def test_an_evaluation_that_fails_keeps_nobody_from_the_weights(store: Store) -> None:
     Driver(make_plan(BASE), store).run()
     measured = make_trial("base", label="fail", evaluations=("kodak",))
     driver = Driver(make_plan(measured, CHILD), store, slots=1, seconds={"base": 9})
-    assert driver.run() == {"base": "failed", "child": "skipped"}
-    assert driver.order == ["base"]
+    assert driver.run() == {"base": "failed", "child": "done"}
+    assert driver.order == ["base", "child"]
 
 
 def test_a_dead_worker_becomes_a_failure_in_the_store(store: Store) -> None:
