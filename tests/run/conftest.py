@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Read when Ray is imported, which tests do before `connect` could say so: under `uv run pytest`
+# workers would get a packed copy of the checkout.
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
 
