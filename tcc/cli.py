@@ -56,11 +56,15 @@ def check(spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     from tcc.plan import expand
     from tcc.spec import load_spec
 
-    plan = expand(load_spec(spec, overrides))
+    loaded = load_spec(spec, overrides)
+    plan = expand(loaded)
     if as_json:
-        _print_json({"study": plan.study, "valid": True, "trials": len(plan)})
+        found = {"study": plan.study, "valid": True, "trials": len(plan)}
+        _print_json(found | {"left_out": list(loaded.left_out)})
     else:
         click.echo(f"{spec}: valid, study {plan.study!r} of {len(plan)} trials")
+        for line in loaded.left_out:
+            click.echo(f"left out: {line}")
 
 
 @cli.command()
@@ -74,13 +78,14 @@ def plan(spec: Path, overrides: tuple[str, ...], store: str, as_json: bool) -> N
     from tcc.spec import load_spec
     from tcc.stores import open_store
 
-    planned = expand(load_spec(spec, overrides))
+    loaded = load_spec(spec, overrides)
+    planned = expand(loaded)
     opened = open_store(store, write=False)
     states = ledger(planned, opened)
     if as_json:
-        _print_json(plan_json(planned, states))
+        _print_json(plan_json(planned, states, loaded.left_out))
     else:
-        print_plan(planned, states, opened)
+        print_plan(planned, states, opened, left_out=loaded.left_out)
     for problem in opened.problems():
         click.echo(f"not trusted, will be done again: {problem}", err=True)
 

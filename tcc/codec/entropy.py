@@ -15,13 +15,15 @@ Shape legend: B batch, C latent channels, S side features, h w latent cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from tcc.codec.context import build_context
 from tcc.codec.gaussian import bits, quantize_parameters, round_ste, scale_of
 from tcc.codec.geometry import Size
-from tcc.codec.hyperprior import Hyperprior
+from tcc.codec.hyperprior import STRIDE, Hyperprior
 from tcc.codec.seeding import seeded
 from tcc.codec.transforms import LATENT_GAIN
 
@@ -66,26 +68,39 @@ class EntropyModel(nn.Module):
             )
             self.head = nn.Conv2d(hidden[1], 2 * latent, 1)
 
-    def forward(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        y: Tensor,
+        y_hat: Tensor,
+        side: Tensor | None = None,
+        cells: Sequence[Size] | None = None,
+    ) -> dict[str, Tensor]:
         """Training rates: stream → bits of each image, float32 (B,), differentiable.
 
         y, y_hat: the latent before and after `round_ste`, (B, C, h, w); side: (B, S, h, w).
+        cells: (h, w) of each image's own cells, at the top left; None: all are its own.
         In training mode a hyperprior draws noise from torch's generator; in evaluation mode
         nothing is random.
         """
         z_hat, z_bits = self._code_z(y)
         mean, scale = self.parameters_of(y_hat, self.conditioning(_size(y), z_hat, side))
-        return _per_image({"y": bits(y_hat, mean, scale), **z_bits})
+        return _per_image({"y": bits(y_hat, mean, scale), **z_bits}, cells)
 
     @torch.no_grad()
-    def measure(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> dict[str, Tensor]:
+    def measure(
+        self,
+        y: Tensor,
+        y_hat: Tensor,
+        side: Tensor | None = None,
+        cells: Sequence[Size] | None = None,
+    ) -> dict[str, Tensor]:
         """Evaluation rates: stream → bits of each image, float64 (B,), under the quantised
         parameters that a coder uses. Call it in evaluation mode."""
         z_hat, z_bits = self._code_z(y)
         mean, scale = self.parameters_of(y_hat, self.conditioning(_size(y), z_hat, side))
         mean, scale = quantize_parameters(mean, scale)
         spent = {"y": bits(y_hat, mean, scale), **z_bits}
-        return _per_image({stream: value.double() for stream, value in spent.items()})
+        return _per_image({stream: value.double() for stream, value in spent.items()}, cells)
 
     def conditioning(
         self, size: Size, z_hat: Tensor | None = None, side: Tensor | None = None
@@ -129,5 +144,19 @@ def _size(y: Tensor) -> Size:
     return y.shape[-2], y.shape[-1]
 
 
-def _per_image(bits_by_stream: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {stream: value.flatten(1).sum(1) for stream, value in bits_by_stream.items()}
+def _per_image(
+    bits_by_stream: dict[str, Tensor], cells: Sequence[Size] | None
+) -> dict[str, Tensor]:
+    """Sums over each image's own cells; a cell of z covers 4×4 of them."""
+    if cells is None:
+        return {stream: value.flatten(1).sum(1) for stream, value in bits_by_stream.items()}
+    covers = {"y": 1, "z": STRIDE}
+    return {
+        stream: torch.stack(
+            [
+                value[index, :, : -(-height // covers[stream]), : -(-width // covers[stream])].sum()
+                for index, (height, width) in enumerate(cells)
+            ]
+        )
+        for stream, value in bits_by_stream.items()
+    }

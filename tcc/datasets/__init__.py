@@ -9,17 +9,28 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tcc.datasets._describe import describe
 from tcc.errors import DataError
 from tcc.records import DatasetInfo
 
 if TYPE_CHECKING:
     from tcc.formats.sample import Sample
+
+__all__ = [
+    "TRAINING",
+    "Dataset",
+    "DatasetParams",
+    "Split",
+    "cut_select",
+    "describe",
+    "find_root",
+]
 
 TRAINING = ("train", "select")  # the splits that shape trained weights
 
@@ -42,7 +53,15 @@ class Split(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: int) -> Sample:
+        """Raises:
+        DataError: a file of the sample is missing, corrupt or contradicts another; names it.
+        """
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels of a sample's image, told without decoding it."""
+        ...
 
 
 class Dataset(ABC):
@@ -50,12 +69,17 @@ class Dataset(ABC):
 
     version: ClassVar[int] = 1  # raised when its samples change
     Params: ClassVar[type[DatasetParams]]
-    tiny: ClassVar[Mapping[str, Any]] = {}  # parameters for fast tests
+
+    @abstractmethod
+    def tiny(self, folder: Path) -> Mapping[str, Any]:
+        """Parameters of a tiny instance in the official layout, with every label that the data
+        set can have; made under ``folder`` where it is not generated. Tests train on it."""
 
     @abstractmethod
     def describe(self, params: Any) -> DatasetInfo:
-        """Labels, classes, and each split's size and fingerprint (train and select apart), in
-        seconds. A fingerprint covers all that shapes a sample: files, parameters, not places.
+        """Labels, classes, and each split's size and fingerprint (train and select apart). A
+        fingerprint covers all that shapes a sample: files, parameters, not places. Callers use
+        `tcc.datasets.describe`, which keeps the answer while `sources` do not change.
 
         Raises:
             DataError: the root or a needed part of it is missing or malformed.
@@ -64,6 +88,11 @@ class Dataset(ABC):
     @abstractmethod
     def open(self, params: Any, split: str) -> Split:
         """The samples of ``train``, ``select`` or ``val``, with every label the data set has."""
+
+    def sources(self, params: Any) -> Iterable[Path]:
+        """The files and folders (with all below them) whose change may change the description;
+        none where `describe` reads no files."""
+        return ()
 
     def prepare(self, params: Any, report: Callable[[int, int], None] | None = None) -> Path | None:
         """Makes on disk what must be made once (a generated data set); tells ``report(done,

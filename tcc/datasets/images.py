@@ -5,9 +5,10 @@ All images are the ``val`` split; the same images, less those of ``select``, are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -43,12 +44,24 @@ class ImagesSplit:
         file = self.files[index]
         return Sample(key=file.name, image=image_tensor(image.read_rgb(file)), labels={})
 
+    def size(self, index: int) -> tuple[int, int]:
+        return image.image_size(self.files[index])
+
 
 class Images(Dataset):
     """Image files of one folder, sub-folders not read."""
 
     version: ClassVar[int] = 1
     Params: ClassVar[type[DatasetParams]] = Params
+
+    def tiny(self, folder: Path) -> dict[str, Any]:
+        from tcc.datasets._tiny import SIZES, draw
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(6):
+            pixels = draw(index, *SIZES[index % len(SIZES)]).image
+            image.write_png(folder / f"kodim{index:02d}.png", pixels)
+        return {"root": str(folder)}
 
     def describe(self, params: Params) -> DatasetInfo:
         root = find_root("images", params.root)
@@ -59,7 +72,7 @@ class Images(Dataset):
             splits=FrozenMap({split: len(keys) for split, keys in splits.items()}),
             fingerprints=FrozenMap(
                 {
-                    split: fingerprint_files(root, images=[root / key for key in keys])
+                    split: fingerprint_files(root, images=[f"{root}/{key}" for key in keys])
                     for split, keys in splits.items()
                 }
             ),
@@ -69,6 +82,9 @@ class Images(Dataset):
         root = find_root("images", params.root)
         keys = _splits(image.list_images(root), params.select)[split]
         return ImagesSplit(tuple(root / key for key in keys))
+
+    def sources(self, params: Params) -> Iterable[Path]:
+        return (find_root("images", params.root),)
 
 
 def _splits(files: list[Path], select: int) -> dict[str, list[str]]:

@@ -17,19 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 class Boxes:
     """N boxes. ``crowd``: regions that count neither for nor against a detector."""
 
-    xyxy: NDArray[np.float32]  # (N, 4) pixels
+    xyxy: NDArray[np.float64]  # (N, 4) pixels
     labels: NDArray[np.int64]  # (N,) from 1
     crowd: NDArray[np.bool_]  # (N,)
-    area: NDArray[np.float32]  # (N,) pixels: of the object's mask where the format has one
+    area: NDArray[np.float64]  # (N,) pixels: of the object's mask where the format has one
 
     @classmethod
     def of(cls, xyxy: ArrayLike, labels: ArrayLike, crowd: ArrayLike, area: ArrayLike) -> Boxes:
         """From any sequences of equal length, empty ones too."""
         return cls(
-            xyxy=np.asarray(xyxy, np.float32).reshape(-1, 4),
+            xyxy=np.asarray(xyxy, np.float64).reshape(-1, 4),
             labels=np.asarray(labels, np.int64),
             crowd=np.asarray(crowd, np.bool_),
-            area=np.asarray(area, np.float32),
+            area=np.asarray(area, np.float64),
         )
 
     def __len__(self) -> int:

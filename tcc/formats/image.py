@@ -1,12 +1,14 @@
 """Reads and writes image files as numpy arrays. Free of torch.
 
 What comes in is always 8-bit RGB, upright, or an error that names the file: grey, palette and CMYK
-images are converted, transparency is laid over white, and of 16 bits the upper 8 are kept.
+images are converted, transparency is laid over white, of 16 bits the upper 8 are kept, and of an
+animation or several pages the first.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,27 +17,49 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tcc.errors import DataError
 from tcc.formats import atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 _OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
-_TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa", "RGBX")
+_TRANSPARENT = ("LA", "PA", "RGBA", "RGBa", "RGBX")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+_UPRIGHT = {  # EXIF orientation → what undoes it; not Pillow's own, which trips over broken EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange height and width
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """One image, (H, W, 3) uint8, turned as its EXIF orientation asks.
 
+    ``size``: height and width in pixels that its labels are for. Where only the image as it is
+    stored has them, the labels were made blind to EXIF, and it is not turned.
+
     Raises:
-        DataError: the file is missing, truncated, corrupt or of a pixel format that has no one
-            meaning as 8-bit RGB (32-bit and floating-point images, Lab).
+        DataError: the file is missing, truncated, corrupt, of another size than ``size`` or of a
+            pixel format that has no one meaning as 8-bit RGB (32-bit, floating-point, Lab).
     """
     with _opened(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
+        image.load()
+        stored = image.height, image.width
+        orientation = _orientation(image)
+        upright = stored[::-1] if orientation in _SIDEWAYS else stored
+        if size not in (None, stored, upright):
+            raise DataError(
+                f"{path}: the image has {upright[1]} x {upright[0]} pixels and its labels are for "
+                f"{size[1]} x {size[0]} (width x height); they do not belong together"
+            )
+        if orientation in _UPRIGHT and size in (None, upright):
+            return np.array(_to_rgb(image.transpose(_UPRIGHT[orientation]), path))
         return np.array(_to_rgb(image, path))
 
 
@@ -71,9 +95,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         width, height = image.size
-        # the base class's: that of PNG decodes the pixels, in search of EXIF behind them
-        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
-        return (width, height) if orientation in _SIDEWAYS else (height, width)
+        return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
@@ -91,17 +113,20 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not found:
+    with os.scandir(folder) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.lower().endswith(SUFFIXES)
+            and not entry.name.startswith(".")
+            and not entry.is_dir()
+        )
+    if not names:
         raise DataError(
             f"{folder}: no image in this folder itself (sub-folders are not read); "
             f"images end in {', '.join(SUFFIXES)}"
         )
-    return found
+    return [folder / name for name in names]
 
 
 @contextmanager
@@ -111,9 +136,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error.strerror})") from None
+    except UnidentifiedImageError:
+        what = "is not an image of a known format" if path.stat().st_size else "is empty"
+        raise DataError(f"{path}: the file {what}") from None
     except (
         OSError,
         SyntaxError,  # Pillow's own for a broken PNG
+        *(TypeError, ArithmeticError, LookupError),  # what its reader of TIFF trips over
         ValueError,
         EOFError,
         struct.error,
@@ -122,6 +153,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(
             f"{path}: cannot be read as an image, it may be truncated or corrupt ({error})"
         ) from error
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, None where there is none or the EXIF is broken."""
+    try:
+        # the base class's: that of PNG decodes the pixels, in search of EXIF behind them
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except (SyntaxError, struct.error):
+        return None
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:

@@ -15,6 +15,8 @@ class _Samples(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
+    def size(self, index: int) -> tuple[int, int]: ...
+
 
 class MemorySplit:
     """A split that decodes a sample once. Samples are shared by all who read them: crop, flip and
@@ -39,6 +41,10 @@ class MemorySplit:
             self._held_bytes += num_bytes
             self._held[index] = sample
         return sample
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels of a sample's image, told without decoding it."""
+        return self._split.size(index)
 
     def __reduce__(self) -> tuple[type[MemorySplit], tuple[_Samples, int]]:
         """What a loader's worker process gets: the split, without what was decoded so far."""

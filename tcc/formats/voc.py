@@ -1,4 +1,7 @@
-"""Reads Pascal VOC: boxes of Annotations/*.xml and image lists of ImageSets/. Free of torch.
+"""Reads and writes Pascal VOC: where files lie, image lists, boxes, masks. Free of torch.
+
+    JPEGImages/KEY.jpg   Annotations/KEY.xml   SegmentationClass/KEY.png
+    ImageSets/Main/SPLIT.txt   ImageSets/Segmentation/SPLIT.txt
 
 VOC counts pixels from 1 and names the first and the last pixel inside a box. Here a box is
 continuous and from 0, so xmin and ymin lose 1 while xmax and ymax stay: the box 1 1 1 1 of a single
@@ -8,13 +11,18 @@ pixel becomes (0, 0, 1, 1).
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tcc.errors import DataError
+from tcc.formats import atomic, image
 from tcc.formats.boxes import Boxes
-from tcc.formats.image import list_images
 
 # fmt: off
 CLASSES = (
@@ -23,70 +31,200 @@ CLASSES = (
     "tvmonitor",
 )
 # fmt: on
+BORDER = 255  # of a mask: the rim of objects, which is ignored
+IMAGE_SETS = ("Main", "Segmentation")
+LABEL_FILES = {"boxes": ("Annotations", ".xml"), "label_ids": ("SegmentationClass", ".png")}
 
 
-def read_annotation(path: Path, classes: tuple[str, ...] = CLASSES) -> Boxes:
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """What one XML file says. ``size``: the image's height and width in pixels, if it is told."""
+
+    boxes: Boxes
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A folder in VOC's layout. ``images``: key → file name in JPEGImages."""
+
+    root: Path
+    images: Mapping[str, str]
+
+    def image(self, key: str) -> Path:
+        """The file of an image."""
+        return self.root.joinpath("JPEGImages", self.images[key])
+
+    def label(self, kind: str, key: str) -> Path:
+        """The file of a label of an image; it need not exist."""
+        folder, suffix = LABEL_FILES[kind]
+        return self.root.joinpath(folder, key + suffix)
+
+    def unlabelled(self, kind: str, keys: Sequence[str]) -> list[str]:
+        """The keys that have no label file of a kind."""
+        folder, suffix = LABEL_FILES[kind]
+        if not (self.root / folder).is_dir():
+            return list(keys)
+        with os.scandir(self.root / folder) as entries:
+            there = {entry.name for entry in entries}
+        return [key for key in keys if key + suffix not in there]
+
+
+def find_root(given: Path) -> Path:
+    """The folder that holds JPEGImages: the given one, or the one VOC20xx below it or below its
+    VOCdevkit.
+
+    Raises:
+        DataError: there is none or more than one.
+    """
+    if (given / "JPEGImages").is_dir():
+        return given
+    years = [*given.glob("VOC20??/JPEGImages"), *given.glob("VOCdevkit/VOC20??/JPEGImages")]
+    found = sorted(folder.parent for folder in years)
+    if not found:
+        raise DataError(
+            f"{given / 'JPEGImages'}: there is no such folder; set `root` of data set voc to the "
+            "folder that holds it, or to a VOCdevkit with one VOC20xx in it"
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"{given}: holds {' and '.join(map(str, found))}; set `root` of data set voc to one"
+        )
+    return found[0]
+
+
+def read_layout(root: Path) -> Layout:
+    """The layout in a folder that holds JPEGImages.
+
+    Raises:
+        DataError: it holds no image, or two of the same key.
+    """
+    images: dict[str, str] = {}
+    for file in image.list_images(root / "JPEGImages"):
+        twin = images.setdefault(file.stem, file.name)
+        if twin != file.name:
+            raise DataError(f"{file} and {twin}: two images of one name; delete or rename one")
+    return Layout(root=root, images=images)
+
+
+def read_lists(
+    layout: Layout, image_set: str | None, own: Mapping[str, str | None]
+) -> dict[str, list[str]]:
+    """The keys of ``train`` and ``val``, in their lists' order: of the lists in ``own`` (relative
+    to the root), else of ImageSets/<image_set>, by default Main where it has a list, else
+    Segmentation. Without any list each split is all images by name.
+
+    Raises:
+        DataError: a list is missing or empty, or names an image that is not there.
+    """
+    image_set = image_set or _first_image_set(layout, tuple(own))
+    if image_set is None and not any(own.values()):
+        return {split: sorted(layout.images) for split in own}
+    splits = {}
+    for split, chosen in own.items():
+        path = layout.root / (chosen or f"ImageSets/{image_set or IMAGE_SETS[0]}/{split}.txt")
+        if not path.is_file():
+            raise DataError(
+                f"{path}: there is no such file; set `{split}_list` of data set voc to a list of "
+                f"images, or `image_set` to that of {', '.join(IMAGE_SETS)} which has both lists"
+            )
+        splits[split] = _read_list(layout, path)
+    return splits
+
+
+def read_annotation(path: Path, classes: tuple[str, ...] = CLASSES) -> Annotation:
     """The boxes of one image; objects marked difficult are ``crowd``, which neither training nor
     evaluation counts. Boxes of an object's parts (a person's head) are left out.
 
     Raises:
-        DataError: the file is missing or malformed, a class is unknown or a box has no extent.
+        DataError: the file is missing or malformed, a class is unknown, or a box has no extent or
+            lies outside of the image.
     """
     label_of = {name: label for label, name in enumerate(classes, start=1)}
+    root = _parse(path)
     rows: list[tuple[float, float, float, float]] = []
     labels: list[int] = []
     crowd: list[bool] = []
-    for item in _parse(path).iter("object"):
+    for item in root.findall("object"):
         name = (item.findtext("name") or "").strip()
         if name not in label_of:
             raise DataError(f"{path}: unknown class {name!r}: there is {', '.join(classes)}")
+        box = item.find("bndbox")
+        if box is None:
+            raise DataError(f"{path}: a {name} has no bndbox; add it, or delete the object")
         xmin, ymin, xmax, ymax = (
-            _number(path, item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")
+            _number(path, box, edge) for edge in ("xmin", "ymin", "xmax", "ymax")
         )
         if xmax < xmin or ymax < ymin:
-            raise DataError(f"{path}: the box of a {name}, {xmin} {ymin} {xmax} {ymax}, is empty")
+            raise DataError(
+                f"{path}: the box of a {name}, {xmin:g} {ymin:g} {xmax:g} {ymax:g}, is empty; "
+                "correct it, or delete the object"
+            )
         rows.append((xmin - 1, ymin - 1, xmax, ymax))
         labels.append(label_of[name])
         crowd.append((item.findtext("difficult") or "0").strip() == "1")
     area = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in rows]
-    return Boxes.of(rows, labels, crowd, area)
+    annotation = Annotation(boxes=Boxes.of(rows, labels, crowd, area), size=_size(path, root))
+    if annotation.size is not None:
+        refuse_outside(path, annotation.boxes, annotation.size)
+    return annotation
 
 
-@dataclass(frozen=True, kw_only=True)
-class VocFile:
-    """Where one image and its annotation lie."""
-
-    key: str
-    image: Path
-    annotation: Path
-
-
-def list_split(root: Path, split: str, image_list: str | None = None) -> list[VocFile] | None:
-    """The images of ``train`` or ``val``, in the list's order: of ``image_list`` (relative to the
-    root), else of ImageSets/Main, else of ImageSets/Segmentation. None where there is no list.
+def refuse_outside(path: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """Checks that each box of an annotation has a part in its image of that height and width.
 
     Raises:
-        DataError: the list is missing or empty, or names an image that is not there.
+        DataError: one has not.
     """
-    if image_list is not None:
-        return _read_list(root, root / image_list)
-    for kind in ("Main", "Segmentation"):
-        path = root / "ImageSets" / kind / f"{split}.txt"
-        if path.is_file():
-            return _read_list(root, path)
+    height, width = size
+    outside = boxes.clipped(height, width).empty
+    if outside.any():
+        x1, y1, x2, y2 = boxes.xyxy[outside][0]
+        raise DataError(
+            f"{path}: the box {x1 + 1:g} {y1 + 1:g} {x2:g} {y2:g} lies outside of its image, which "
+            f"has {width} x {height} pixels; correct it, or delete the object"
+        )
+
+
+def read_label_ids(path: Path) -> NDArray[np.uint8]:
+    """The indices of a palette mask, (H, W): 0 background, class k of CLASSES k + 1, 255 ignored.
+
+    Raises:
+        DataError: the file is missing or corrupt, not 8-bit with one channel, or holds an index
+            without a class.
+    """
+    indices = image.read_indices(path)
+    unknown = indices[(indices > len(CLASSES)) & (indices != BORDER)]
+    if unknown.size:
+        raise DataError(
+            f"{path}: label id {unknown[0]} has no class: 0 is background, 1 to {len(CLASSES)} are "
+            f"VOC's classes, {BORDER} is ignored; correct the mask"
+        )
+    return indices
+
+
+def write_annotation(path: Path, boxes: Boxes, size: tuple[int, int]) -> None:
+    """Writes the boxes of an image of that height and width; ``crowd`` becomes difficult."""
+    height, width = size
+    lines = [f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"]
+    for (x1, y1, x2, y2), label, crowd in zip(boxes.xyxy, boxes.labels, boxes.crowd, strict=True):
+        edges = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
+        lines.append(
+            f"<object><name>{CLASSES[label - 1]}</name><difficult>{int(crowd)}</difficult>"
+            f"<bndbox>{''.join(f'<{k}>{v:g}</{k}>' for k, v in edges.items())}</bndbox></object>"
+        )
+    text = "\n".join(["<annotation>", *lines, "</annotation>", ""])
+    atomic.write_bytes(path, text.encode())
+
+
+def _first_image_set(layout: Layout, splits: tuple[str, ...]) -> str | None:
+    for name in IMAGE_SETS:
+        if any((layout.root / "ImageSets" / name / f"{split}.txt").is_file() for split in splits):
+            return name
     return None
 
 
-def list_all(root: Path) -> list[VocFile]:
-    """Every image of JPEGImages, by name.
-
-    Raises:
-        DataError: a folder is missing or empty, or an image has no annotation.
-    """
-    return _files(root, sorted(_images(root)), str(root / "JPEGImages"))
-
-
-def _read_list(root: Path, path: Path) -> list[VocFile]:
+def _read_list(layout: Layout, path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -95,42 +233,40 @@ def _read_list(root: Path, path: Path) -> list[VocFile]:
     keys = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     if not keys:
         raise DataError(f"{path}: the image list is empty")
-    return _files(root, keys, str(path))
-
-
-def _files(root: Path, keys: list[str], source: str) -> list[VocFile]:
-    images = _images(root)
-    folder = root / "Annotations"
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; Pascal VOC keeps its boxes there")
-    annotated = {path.stem for path in folder.iterdir() if path.suffix == ".xml"}
     for key in keys:
-        if key not in images:
-            raise DataError(f"{root / 'JPEGImages' / key}.jpg: there is no such file ({source})")
-        if key not in annotated:
-            raise DataError(f"{folder / key}.xml: there is no such file ({source})")
-    return [VocFile(key=key, image=images[key], annotation=folder / f"{key}.xml") for key in keys]
-
-
-def _images(root: Path) -> dict[str, Path]:
-    return {path.stem: path for path in list_images(root / "JPEGImages")}
+        if key not in layout.images:
+            file = layout.root / "JPEGImages" / f"{key}.jpg"
+            raise DataError(f"{file}: there is no such file, but {path} names it")
+    return keys
 
 
 def _parse(path: Path) -> ElementTree.Element:
     try:
-        return ElementTree.parse(path).getroot()
+        root = ElementTree.parse(path).getroot()
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except (OSError, ElementTree.ParseError) as error:
         raise DataError(f"{path}: cannot be read as XML ({error})") from error
+    if root.tag != "annotation":
+        raise DataError(f"{path}: not a VOC annotation: it holds <{root.tag}>, not <annotation>")
+    return root
 
 
-def _number(path: Path, item: ElementTree.Element, tag: str) -> float:
-    text = (item.findtext(tag) or "").strip()
+def _size(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
+    """Height and width, if they are told; some tools write 0 for what they do not know."""
+    told = root.find("size")
+    if told is None:
+        return None
+    height, width = (int(_number(path, told, side)) for side in ("height", "width"))
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _number(path: Path, parent: ElementTree.Element, tag: str) -> float:
+    text = (parent.findtext(tag) or "").strip()
     try:
         value = float(text)  # some of VOC 2011 and 2012 are fractions
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path}: {tag} is {text!r}, a number is needed")
+        raise DataError(f"{path}: {parent.tag}/{tag} is {text!r}, a number is needed")
     return value

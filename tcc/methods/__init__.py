@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -33,11 +33,13 @@ class Measured:
     """What a model gives for one batch in evaluation.
 
     ``bits_by_stream``: stream → bits of each image, float64 (B,). ``outputs``: task → the
-    image-like tensor that its task model reads, (B, 3, H, W).
+    image-like tensor that its task model reads, (B, 3, H, W). ``coded``: the same as it was
+    decoded, at the codec's scale; empty where there is no codec.
     """
 
     bits_by_stream: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
+    coded: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class TrialModel(Protocol):

@@ -8,7 +8,7 @@ Nothing here runs anything, and nothing imports torch or Ray.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tcc.plan.estimate import Estimate, History, estimate
 from tcc.plan.expand import expand
@@ -38,8 +38,10 @@ __all__ = [
 ]
 
 
-def print_plan(plan: Plan, states: Mapping[str, TrialState], store: History) -> None:
-    """Prints the tree, the counts and the cost of a plan on the terminal."""
+def print_plan(
+    plan: Plan, states: Mapping[str, TrialState], store: History, *, left_out: Sequence[str] = ()
+) -> None:
+    """Prints the tree, what was left out, the counts and the cost of a plan on the terminal."""
     from tcc.plan import tree  # rich is needed here alone
 
-    tree.print_plan(plan, states, store)
+    tree.print_plan(plan, states, store, left_out=left_out)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tcc.plan.identity import canonical_json
 from tcc.plan.ledger import TrialState
-from tcc.records import Plan, TrialRecord, TrialSpec
+from tcc.records import Plan, PluginUse, TrialRecord, TrialSpec
 
 TO_DO = ("new", "blocked")
 MAX_FOREIGN = 200  # records of other studies that are read: a store may hold thousands
@@ -108,17 +108,22 @@ class _Trials:
 
 
 def _shape(trial: TrialSpec, parents: list[str]) -> dict[str, Any]:
-    recipe = trial.recipe
+    recipe, train = trial.recipe, trial.recipe.train
     return {
         "kind": trial.kind,
-        "tasks": [{"task": use.plugin, "params": use.params} for use in recipe.tasks],
+        "tasks": [{"task": use.plugin, "params": _without_files(use)} for use in recipe.tasks],
         "data": [use.plugin for use in recipe.datasets],
         "method": recipe.method.params,
-        "train": [recipe.train.batch, recipe.train.crop, recipe.train.scale],
-        "precision": recipe.train.precision,
+        "train": [train.batch, train.accumulate, train.devices, train.crop, train.scale],
+        "precision": [train.precision, train.deterministic],
         "gpu": trial.resources.gpu > 0,
         "parents": parents,
     }
+
+
+def _without_files(use: PluginUse) -> dict[str, Any]:
+    """A step takes as long whatever the weights are that it starts from."""
+    return {name: value for name, value in use.params.items() if name not in use.contents}
 
 
 def _mean_cost(records: list[TrialRecord]) -> Cost:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from tcc import registry
 from tcc.datasets import TRAINING
 from tcc.methods import Method
-from tcc.plan.identity import evaluation_id, trial_id
+from tcc.plan.identity import evaluation_id, file_sha256, trial_id
 from tcc.records import (
     LOOP_VERSION,
     DatasetInfo,
@@ -53,6 +54,9 @@ class _Expansion:
         self._by_draft: dict[TrialDraft, TrialSpec] = {}
         self._tasks: dict[str, tuple[Task, PluginUse]] = {}
         self._several = len({pair.dataset for pair in spec.pairs}) > 1
+        # the same for hundreds of trials, and slow to make
+        self._train, self._resources = cache(spec.train.recipe), cache(spec.resources_of)
+        self._use_of = cache(self._dataset_use)
 
     def add(self, draft: TrialDraft) -> TrialSpec:
         """The trial of a draft; those it needs are added before it."""
@@ -71,7 +75,7 @@ class _Expansion:
             recipe=self._recipe(draft),
             needs=needs,
             evaluations=(),
-            resources=self._spec.resources_of(draft.kind),
+            resources=self._resources(draft.kind),
             label=self._label(draft),
         )
         trial = replace(trial, id=trial_id(trial))
@@ -88,8 +92,8 @@ class _Expansion:
                 params=self.method.recipe(self.params, draft),
             ),
             tasks=tuple(self._task(name)[1] for name in draft.uses),
-            datasets=(self._dataset_use(draft.dataset, *TRAINING),),
-            train=self._spec.train.recipe(draft.kind),
+            datasets=(self._use_of(draft.dataset, *TRAINING),),
+            train=self._train(draft.kind, draft.tasks[-1]),
             loop_version=LOOP_VERSION,
         )
 
@@ -97,8 +101,13 @@ class _Expansion:
         if name not in self._tasks:
             task: Task = registry.load("tasks", name)
             params = task.Params.model_validate(dict(self._spec.tasks.get(name, {})))
-            dump = params.model_dump(mode="json")
-            use = PluginUse(name=name, plugin=name, version=task.version, params=dump)
+            use = PluginUse(
+                name=name,
+                plugin=name,
+                version=task.version,
+                params=params.model_dump(mode="json"),
+                contents={param: file_sha256(path) for param, path in params.files().items()},
+            )
             self._tasks[name] = (task, use)
         return self._tasks[name]
 
@@ -131,7 +140,7 @@ class _Expansion:
         tasks = {name: self._task(name)[0] for name in self.method.reported_tasks(draft)}
         spec = EvaluationSpec(
             id="",
-            dataset=self._dataset_use(data, split),
+            dataset=self._use_of(data, split),
             split=split,
             rate=rate,
             metrics=tuple(

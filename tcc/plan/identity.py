@@ -1,18 +1,21 @@
 """Ids by content: two trials have one id where nothing that shapes their weights differs.
 
 An id is the start of the SHA-256 of canonical JSON. What is only a name (of the study, of a data
-entry), a path, or decided after training (evaluations, resources, labels) is not in it.
+entry), a path, or decided after training (evaluations, resources, labels) is not in it; of a file
+of weights, its content is.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from tcc.errors import DataError
 from tcc.records import DatasetUse, EvaluationSpec, PluginUse, TrialSpec
 
 ID_LENGTH = 16  # hexadecimal digits: 64 bits
@@ -45,7 +48,7 @@ def trial_id(trial: TrialSpec) -> str:
                 "method": _plugin(recipe.method),
                 "tasks": [_plugin(use) for use in recipe.tasks],
                 "datasets": [_dataset(use) for use in recipe.datasets],
-                "train": dataclasses.asdict(recipe.train),
+                "train": vars(recipe.train),
                 "loop_version": recipe.loop_version,
             },
         }
@@ -65,12 +68,33 @@ def evaluation_id(trial: str, evaluation: EvaluationSpec) -> str:
     )
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, read once a process unless it changes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _file_sha256(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+@cache
+def _file_sha256(path: Path, _mtime_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:ID_LENGTH]
 
 
 def _plugin(use: PluginUse) -> dict[str, Any]:
-    return {"plugin": use.plugin, "version": use.version, "params": use.params}
+    """A file's content stands for where it lies."""
+    contents = {param: {"sha256": sha256} for param, sha256 in use.contents.items()}
+    return {"plugin": use.plugin, "version": use.version, "params": {**use.params, **contents}}
 
 
 def _dataset(use: DatasetUse) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tcc.errors import RecordError, UnknownNameError
@@ -13,8 +13,10 @@ from tcc.records import Plan, TrialSpec
 from tcc.stores import from_json, to_json
 
 
-def plan_json(plan: Plan, states: Mapping[str, TrialState]) -> dict[str, Any]:
-    """What `tcc plan --json` prints."""
+def plan_json(
+    plan: Plan, states: Mapping[str, TrialState], left_out: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What `tcc plan --json` prints. ``left_out``: what the spec says of ``pairs: all``."""
     kinds = Counter(trial.kind for trial in plan)
     found = Counter(states[trial.id].state for trial in plan)
     return {
@@ -38,6 +40,7 @@ def plan_json(plan: Plan, states: Mapping[str, TrialState]) -> dict[str, Any]:
             }
             for trial in plan
         ],
+        "left_out": list(left_out),
     }
 
 

@@ -28,11 +28,18 @@ COLOURS = {
 
 
 def print_plan(
-    plan: Plan, states: Mapping[str, TrialState], store: History, console: Console | None = None
+    plan: Plan,
+    states: Mapping[str, TrialState],
+    store: History,
+    *,
+    left_out: Sequence[str] = (),
+    console: Console | None = None,
 ) -> None:
-    """Prints the tree, the counts and the cost of a plan."""
+    """Prints the tree, what was left out of it, the counts and the cost of a plan."""
     console = console or Console(highlight=False)
     console.print(plan_tree(plan, states))
+    for line in left_out:
+        console.print(f"[yellow]left out[/] {escape(line)}", soft_wrap=True)
     console.print(counts_table(plan, states))
     console.print(cost_text(estimate(plan, states, store)))
 

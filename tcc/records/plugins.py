@@ -21,12 +21,14 @@ class MetricInfo(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo(Record):
-    """What a data set holds. ``classes``: label kind → class names, in index order."""
+    """What a data set holds. ``classes``: label kind → class names, in index order. ``absent``:
+    label kind that its layout could hold → why it does not, naming the file."""
 
     labels: tuple[str, ...]
     splits: Mapping[str, int]  # split → number of images
     fingerprints: Mapping[str, str]  # split → changes whenever one of its samples would
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=FrozenMap)
+    absent: Mapping[str, str] = field(default_factory=FrozenMap)
 
     def fingerprint(self, *splits: str) -> str:
         """The fingerprint of some splits together."""
@@ -35,12 +37,14 @@ class DatasetInfo(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class PluginUse(Record):
-    """One plug-in as a trial uses it: ``name`` in the spec, plug-in file, version, parameters."""
+    """One plug-in as a trial uses it: ``name`` in the spec, plug-in file, version, parameters.
+    ``contents``: parameter that is a path → SHA-256 of the file, which stands for it in ids."""
 
     name: str
     plugin: str
     version: int
     params: Mapping[str, Any]
+    contents: Mapping[str, str] = field(default_factory=FrozenMap)
 
 
 @dataclass(frozen=True, kw_only=True)

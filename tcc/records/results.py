@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tcc.records.frozen import Record
 from tcc.records.trials import EvaluationSpec, TrialSpec
 
-SCHEMA = 1  # of the record files; raised when a reader of old files would misread new ones
+SCHEMA = 2  # of the record files; raised when a reader of old files would misread new ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,11 @@ class Training(Record):
     rd_cost: tuple[tuple[int, float], ...]
     last_terms: Mapping[str, float]  # last training loss terms
     num_parameters: Mapping[str, int]  # by part of the model
+    kmac_per_pixel: Mapping[str, float]  # by part, of one image: thousand multiply-accumulates
+    kmac_size: tuple[int, int]  # height and width of that image in pixels
+    initial_weights: Mapping[str, str]  # task → "random", a published name, or a file's SHA-256
     checkpoint_sha256: str
+    last_sha256: str  # of the weights after the last step; the checkpoint's own where they are it
     parents_sha256: Mapping[str, str]  # needed trial id → the checkpoint that was used
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tcc.records.frozen import Record
 from tcc.records.plugins import DatasetUse, PluginUse
 
-LOOP_VERSION = 1  # of the training loop (tcc/trial/loop.py); raised when its numbers change
+LOOP_VERSION = 2  # of the training loop (tcc/trial/loop.py); raised when its numbers change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +16,15 @@ class TrainRecipe(Record):
     """How a trial is trained; every field can change the weights, so every field enters its id."""
 
     steps: int
-    batch: int
+    batch: int  # images a step, over all devices and accumulated parts
+    accumulate: int  # parts that a step's batch is computed in, one after the other
+    devices: int  # processes that share a step's batch, each with a GPU of its own where there are
     lr: float
+    warmup: float  # share of the steps, at the start, over which the rate rises from zero
     decay: float  # share of the steps, at the end, over which the rate decays by a cosine
     clip: float  # gradient norm, for each parameter group apart
     precision: str  # fp32 | bf16
+    deterministic: bool  # only algorithms that give the same bits each time, on a GPU too
     threads: int  # CPU threads of the trial, set by the trial itself
     rate_ramp: float  # share of the steps over which the rate's weight rises …
     rate_start: float  # … from this to 1

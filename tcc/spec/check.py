@@ -10,10 +10,11 @@ from tcc import registry
 from tcc.methods import Method
 from tcc.records import FrozenMap
 from tcc.spec.document import Document, Path
-from tcc.spec.grids import close, merged, of_task, pair_grid
+from tcc.spec.grids import close, enhanced, merged, of_task, pair_grid
 from tcc.spec.pairs import PlacedPair, check_pairs
 from tcc.spec.plugins import check_data, check_method, check_tasks
 from tcc.spec.schema import Grid, SweepSpec
+from tcc.spec.training import check_training
 
 
 def check(document: Document, spec: SweepSpec) -> SweepSpec:
@@ -25,7 +26,7 @@ def check(document: Document, spec: SweepSpec) -> SweepSpec:
     method, params = check_method(document, spec)
     data = check_data(document, spec)
     tasks = check_tasks(document, spec)
-    pairs = check_pairs(document, spec, data)
+    pairs, left_out = check_pairs(document, spec, data)
     complete = spec.model_copy(
         update={
             "data": FrozenMap(data),
@@ -40,13 +41,15 @@ def check(document: Document, spec: SweepSpec) -> SweepSpec:
         document.report(("search", "policy"), text)
     _check_evaluations(document, complete)
     _check_grid_tasks(document, spec)
+    _check_lambdas(document, spec, pairs)
     for placed in pairs:
         _check_grid(document, spec, placed)
     if method is not None:
         _check_kinds(document, spec, method)
+        check_training(document, spec, method.kinds)
         if params is not None:
             _check_filters(document, complete, method, params)
-    return complete
+    return complete.noted(left_out)
 
 
 def _check_evaluations(document: Document, spec: SweepSpec) -> None:
@@ -65,34 +68,51 @@ def _check_evaluations(document: Document, spec: SweepSpec) -> None:
                 document.report(at, registry.unknown("data set", name, declared))
 
 
+def _check_lambdas(document: Document, spec: SweepSpec, pairs: Iterable[PlacedPair]) -> None:
+    """There are λ for both tasks of each pair."""
+    lacking: dict[Path, list[str]] = {}
+    for placed in pairs:
+        for key, task in (("lambda_b", placed.pair.base), ("lambda_e", placed.pair.enhancement)):
+            at = _grid_path(placed, key)
+            known = of_task(getattr(merged(spec, placed.pair), key), task)
+            if not known and not document.touched(at):
+                lacking.setdefault(at, []).append(repr(task))
+    for at, tasks in lacking.items():
+        names = list(dict.fromkeys(tasks))
+        plural = "s" if len(names) > 1 else ""
+        document.report(at, f"there are no values for the task{plural} {', '.join(names)}")
+
+
+def _grid_path(placed: PlacedPair, key: str) -> Path:
+    """Where a pair's values of an axis are written: in its own grid, or the study's."""
+    own = key in placed.pair.grid.model_fields_set
+    return ("pairs", placed.index, "grid", key) if own else ("grid", key)
+
+
 def _check_grid(document: Document, spec: SweepSpec, placed: PlacedPair) -> None:
-    """A pair has λ for both of its tasks, and they fit each other."""
+    """The λ of a pair's two tasks fit each other."""
     pair = placed.pair
     grid = merged(spec, pair)
-
-    def at(key: str) -> Path:
-        own = key in pair.grid.model_fields_set
-        return ("pairs", placed.index, "grid", key) if own else ("grid", key)
-
-    lambdas: dict[str, tuple[float, ...]] = {}
-    for key, task in (("lambda_b", pair.base), ("lambda_e", pair.enhancement)):
-        lambdas[key] = of_task(getattr(grid, key), task)
-        if not lambdas[key] and not document.touched(at(key)):
-            document.report(at(key), f"there are no values for the task {task!r}")
+    lambdas = {
+        "lambda_b": of_task(grid.lambda_b, pair.base),
+        "lambda_e": of_task(grid.lambda_e, pair.enhancement),
+    }
     if document.touched(("grid",)) or not all(lambdas.values()):
         return
     if grid.pairing == "zip" and len(lambdas["lambda_b"]) != len(lambdas["lambda_e"]):
         counts = " and ".join(f"{len(values)} {key}" for key, values in lambdas.items())
         message = f"zip needs as many λ_e as λ_b: {pair.base} → {pair.enhancement} has {counts}"
-        document.report(document.path(at("pairing")), message)
-    wanted = () if grid.enhance_at is None else grid.enhance_at.lambda_b
+        document.report(document.path(_grid_path(placed, "pairing")), message)
+    wanted = enhanced(grid, pair.base)
     missing = [value for value in wanted if not any(close(value, b) for b in lambdas["lambda_b"])]
     if missing:
         message = (
             f"{_listed(missing)} is no lambda_b of {pair.base} → {pair.enhancement}: "
             f"there is {_listed(lambdas['lambda_b'])}"
         )
-        document.report(document.path((*at("enhance_at"), "lambda_b")), message)
+        at = (*_grid_path(placed, "enhance_at"), "lambda_b")
+        own = (*at, pair.base)
+        document.report(document.path(own if document.has(own) else at), message)
 
 
 def _check_grid_tasks(document: Document, spec: SweepSpec) -> None:
@@ -101,12 +121,14 @@ def _check_grid_tasks(document: Document, spec: SweepSpec) -> None:
     grids: list[tuple[Path, Grid]] = [(("grid",), spec.grid)]
     grids += [(("pairs", index, "grid"), pair.grid) for index, pair in enumerate(spec.pairs)]
     for path, grid in grids:
-        for key in ("lambda_b", "lambda_e"):
-            by_task = getattr(grid, key)
+        at: dict[Path, Any] = {("lambda_b",): grid.lambda_b, ("lambda_e",): grid.lambda_e}
+        if grid.enhance_at is not None:
+            at["enhance_at", "lambda_b"] = grid.enhance_at.lambda_b
+        for key, by_task in at.items():
             for name in by_task if isinstance(by_task, Mapping) else ():
                 if name not in tasks:
                     message = registry.unknown("task", name, tasks)
-                    document.report(document.path((*path, key, name)), message)
+                    document.report(document.path((*path, *key, name)), message)
 
 
 def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
@@ -116,13 +138,13 @@ def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
             document.report(at, registry.unknown("optional trial kind", also.kind, method.optional))
         if also.kind in [other.kind for other in spec.also[:index]]:
             document.report(at, f"{also.kind!r} is there twice")
-    for key, section, allowed in (
-        ("train", spec.train.kinds, method.kinds),
-        ("resources", spec.resources, ("default", *method.kinds)),
+    for key, section, what, allowed in (
+        ("train", spec.train.own, "trial kind or task", (*method.kinds, *registry.names("tasks"))),
+        ("resources", spec.resources, "trial kind", ("default", *method.kinds)),
     ):
-        for kind in section:
-            if kind not in allowed:
-                document.report((key, kind), registry.unknown("trial kind", kind, allowed))
+        for name in section:
+            if name not in allowed:
+                document.report((key, name), registry.unknown(what, name, allowed))
     if spec.train.warm_start != "none" and spec.train.warm_start not in method.kinds:
         message = f"the method {spec.method!r} has no trial kind {spec.train.warm_start!r}"
         document.report(("train", "warm_start"), message)

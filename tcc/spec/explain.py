@@ -51,9 +51,26 @@ def validate_params(
             return cls.model_validate_json(text)
         except ValidationError as error:
             errors = error.errors()
-    for item in errors:
+    for item in _telling(document, path, errors):
         _report(document, path, item, cls, set())
     return None
+
+
+def _telling(
+    document: Document, prefix: Path, errors: Sequence[ErrorDetails]
+) -> Iterator[ErrorDetails]:
+    """Of a value that may be of several types, only the errors of the one that it has; the first
+    where it has none."""
+    typed = [error["type"].endswith("_type") for error in errors]
+    places = [document.path((*prefix, *error["loc"])) for error in errors]
+    for index, (error, place) in enumerate(zip(errors, places, strict=True)):
+        nearer = any(
+            other[: len(place)] == place and (other != place or not typed[at] or at < index)
+            for at, other in enumerate(places)
+            if at != index
+        )
+        if not (typed[index] and nearer):
+            yield error
 
 
 def _list_refused(error: ErrorDetails) -> bool:

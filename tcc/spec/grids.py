@@ -22,6 +22,11 @@ def of_task(
     return tuple(values.get(task, ())) if isinstance(values, Mapping) else values or ()
 
 
+def enhanced(grid: Grid, base: str) -> tuple[float, ...]:
+    """The λ_b of the bases that get enhancements; empty where all do."""
+    return () if grid.enhance_at is None else of_task(grid.enhance_at.lambda_b, base)
+
+
 def close(value: float, other: float) -> bool:
     """Whether two values are one: a log-spaced value that is typed again is rounded."""
     return math.isclose(value, other, rel_tol=1e-5)
@@ -50,7 +55,7 @@ def pair_grid(spec: SweepSpec, pair: Pair) -> PairGrid:
         beta=grid.beta,
         beta_mode=grid.beta_mode,
         seeds=grid.seed,
-        enhance_at=grid.enhance_at and snapped(grid.enhance_at.lambda_b, lambda_b),
+        enhance_at=snapped(enhanced(grid, pair.base), lambda_b) or None,
         pairing=grid.pairing,
         also={
             also.kind: {axis: snapped(wanted, axes[axis]) for axis, wanted in also.only.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tcc import registry
@@ -10,6 +10,7 @@ from tcc.records import DatasetInfo
 from tcc.spec.document import Document
 from tcc.spec.plugins import find
 from tcc.spec.schema import ALL, DataEntry, Pair, SweepSpec
+from tcc.tasks import Task
 
 IMAGE = "image"  # the label kind that every data set has
 
@@ -23,9 +24,11 @@ class PlacedPair(NamedTuple):
 
 def check_pairs(
     document: Document, spec: SweepSpec, data: Mapping[str, DataEntry]
-) -> list[PlacedPair]:
-    """The pairs that can be, each with its data set; the others are reported."""
+) -> tuple[list[PlacedPair], tuple[str, ...]]:
+    """The pairs that can be, each with its data set; the others are reported. Then what ``all``
+    left out, a line each."""
     found: list[PlacedPair] = []
+    left_out: dict[str, None] = {}
     for index, pair in enumerate(spec.pairs):
         bases = _candidates(document, index, "base", pair.base)
         enhancements = _candidates(document, index, "enhancement", pair.enhancement)
@@ -37,17 +40,23 @@ def check_pairs(
             continue
         info = data[name].info
         _check_training(document, index, name, info)
-        bases = _labelled(document, index, "base", bases, name, info)
-        enhancements = _labelled(document, index, "enhancement", enhancements, name, info)
+        lacking = _lacking((*bases, *enhancements), info)
+        for side, asked in (("base", pair.base), ("enhancement", pair.enhancement)):
+            if asked == ALL:
+                lines = (f"{task} on {name}: {why}" for task, why in lacking.items())
+                left_out |= dict.fromkeys(lines)
+            elif asked in lacking:
+                text = f"the task {asked!r} cannot use the data set {name!r}: {lacking[asked]}"
+                document.report(document.path(("pairs", index, side)), text)
         found += [
             PlacedPair(
                 index, pair.model_copy(update={"base": base, "enhancement": task, "dataset": name})
             )
             for base in bases
             for task in enhancements
-            if base != task
+            if base != task and lacking.keys().isdisjoint((base, task))
         ]
-    return found
+    return found, tuple(left_out)
 
 
 def _candidates(document: Document, index: int, side: str, name: str) -> list[str]:
@@ -57,21 +66,17 @@ def _candidates(document: Document, index: int, side: str, name: str) -> list[st
     return [] if task is None else [name]
 
 
-def _labelled(
-    document: Document, index: int, side: str, names: list[str], dataset: str, info: DatasetInfo
-) -> list[str]:
-    """The tasks that a data set has labels for; one that was asked for by name must have them."""
+def _lacking(tasks: Iterable[str], info: DatasetInfo) -> dict[str, str]:
+    """Task → why it cannot use a data set, where it cannot."""
     labels = (IMAGE, *info.labels)
-    has = {name: registry.load("tasks", name).label in labels for name in names}
-    for name in names:
-        if len(names) == 1 and not has[name]:
-            label = registry.load("tasks", name).label
-            document.report(
-                document.path(("pairs", index, side)),
-                f"the data set {dataset!r} has no labels {label!r}, which the task {name!r} "
-                f"needs: it has {', '.join(labels)}",
-            )
-    return [name for name in names if has[name]]
+    found: dict[str, str] = {}
+    for name in tasks:
+        task: Task = registry.load("tasks", name)
+        if task.label not in labels:
+            text = f"it has no labels {task.label!r}, only {', '.join(labels)}"
+            reason = info.absent.get(task.label)
+            found[name] = f"{text}; {reason}" if reason else text
+    return found
 
 
 def _dataset(

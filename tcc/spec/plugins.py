@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path as File
 from typing import Any
 
-from tcc import registry
+from tcc import datasets, registry
 from tcc.datasets import Dataset
 from tcc.errors import DataError, UnknownNameError
 from tcc.methods import Method
@@ -14,6 +14,7 @@ from tcc.records import FrozenMap
 from tcc.spec.document import Document, Path
 from tcc.spec.explain import validate_params
 from tcc.spec.schema import DataEntry, SweepSpec
+from tcc.tasks import Task, TaskParams
 
 
 def find(document: Document, path: Path, room: str, name: str) -> Any | None:
@@ -52,7 +53,7 @@ def _check_entry(document: Document, name: str, entry: DataEntry) -> DataEntry |
         return None
     written = _absolute(given.model_dump(mode="json"), plugin.Params.paths)
     try:
-        info = plugin.describe(plugin.Params.model_validate(written))
+        info = datasets.describe(plugin, plugin.Params.model_validate(written))
     except DataError as error:
         document.report(document.path((*path, *plugin.Params.paths[:1])), str(error))
         return None
@@ -74,8 +75,24 @@ def check_tasks(document: Document, spec: SweepSpec) -> dict[str, FrozenMap]:
     checked = {}
     for name, params in spec.tasks.items():
         path = ("tasks", name)
-        task = find(document, path, "tasks", name)
+        task: Task | None = find(document, path, "tasks", name)
         given = task and validate_params(document, path, task.Params, params)
         if given is not None:
-            checked[name] = FrozenMap(given.model_dump(mode="json"))
+            files = _files(document, path, given)
+            checked[name] = FrozenMap({**given.model_dump(mode="json"), **files})
     return checked
+
+
+def _files(document: Document, path: Path, params: TaskParams) -> dict[str, str]:
+    """The parameters that are paths of files, absolute; one that is not there is reported."""
+    written: dict[str, str] = {}
+    for key, given in params.files().items():
+        file = given.expanduser().absolute()
+        written[key] = str(file)
+        if not file.is_file():
+            document.report(
+                document.path((*path, key)),
+                f"there is no file {str(file)!r}: write the path of a state dict, or a name that "
+                "torchvision has weights under",
+            )
+    return written

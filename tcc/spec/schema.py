@@ -6,38 +6,32 @@ Names of plug-ins, and their parameters, are only text and mappings here: `check
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     field_serializer,
     model_serializer,
     model_validator,
 )
 
-from tcc.records import DatasetInfo, FrozenMap, Resources, TrainRecipe
+from tcc.records import DatasetInfo, FrozenMap, Resources
+from tcc.spec.section import Section, gathered
+from tcc.spec.training import TrainSpec
 from tcc.spec.values import (
     Betas,
     ByTask,
-    Count,
-    Flag,
     Gpus,
-    Lambdas,
     Name,
-    NaturalNumber,
     Number,
     Numbers,
     Positive,
     PositiveShare,
-    Scale,
     Seeds,
-    Share,
     frozen,
     refuse,
     short,
@@ -47,20 +41,6 @@ Axis = Literal["lambda_b", "lambda_e", "beta"]
 Filter = Annotated[Mapping[Axis, Numbers], AfterValidator(frozen)]
 Params = Annotated[Mapping[str, Any], AfterValidator(frozen)]
 ALL = "all"  # as a pair's task: every task that the data set has labels for
-
-
-def _gathered(value: Any, own: tuple[str, ...], rest: str) -> Any:
-    """A mapping whose keys that are not a section's own lie under ``rest``."""
-    if not isinstance(value, Mapping):
-        return value
-    known = {key: item for key, item in value.items() if key in own}
-    return known | {rest: {key: item for key, item in value.items() if key not in own}}
-
-
-class Section(BaseModel):
-    """A mapping of the spec: frozen, no key but its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataEntry(Section):
@@ -73,7 +53,7 @@ class DataEntry(Section):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, value: Any) -> Any:
-        return _gathered({} if value is None else value, ("type",), "params")
+        return gathered({} if value is None else value, ("type",), "params")
 
     @model_serializer
     def _spread(self) -> dict[str, Any]:
@@ -93,9 +73,9 @@ class DataEntry(Section):
 
 
 class EnhanceAt(Section):
-    """The bases that get enhancements."""
+    """The bases that get enhancements; all those of a task that is not named."""
 
-    lambda_b: Lambdas
+    lambda_b: ByTask
 
 
 class Grid(Section):
@@ -120,19 +100,28 @@ class Pair(Section):
     dataset: str | None = None  # the only one by default
     grid: Grid = Grid()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        """``{all: data set}``: every ordered pair of the tasks that it has labels for."""
+        if not isinstance(value, Mapping) or ALL not in value:
+            return value
+        rest = {key: item for key, item in value.items() if key != ALL}
+        return {"base": ALL, "enhancement": ALL, "dataset": value[ALL], **rest}
+
     @field_serializer("grid")
     def _replaced(self, grid: Grid) -> dict[str, Any]:
         return grid.model_dump(mode="json", exclude_unset=True)
 
 
 def _pairs(value: Any) -> Any:
-    """``all`` and ``{all: data set}`` stand for every ordered pair of tasks."""
+    """``all`` and ``{all: data set}`` stand for lists of one."""
     if value == ALL:
         return [{"base": ALL, "enhancement": ALL}]
     if isinstance(value, Mapping):
         if list(value) != [ALL]:
             raise refuse(f"{short(value)}: write a list of pairs, `all`, or {{all: data set}}")
-        return [{"base": ALL, "enhancement": ALL, "dataset": value[ALL]}]
+        return [value]
     return value
 
 
@@ -156,59 +145,6 @@ class Also(Section):
     def _as_written(self) -> Any:
         only = {axis: list(values) for axis, values in self.only.items()}
         return {self.kind: only} if only else self.kind
-
-
-class TrainFields(Section):
-    """How trials are trained: the fields of a `TrainRecipe`, with defaults."""
-
-    steps: Count = 1000
-    batch: Count = 8
-    lr: Positive = 1e-3
-    decay: Share = 0.3
-    clip: Positive = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    threads: Count = 1
-    rate_ramp: Share = 0.5
-    rate_start: PositiveShare = 0.05
-    select_every: Count | None = None  # a tenth of the steps
-    patience: NaturalNumber = 0
-    crop: NaturalNumber = 0
-    flip: Flag = False
-
-
-class TrainSpec(TrainFields):
-    """`TrainFields` for all kinds, and the fields that single kinds have otherwise."""
-
-    warm_start: Literal["none", "pretrain"] = "none"
-    scale: Scale = 1.0  # of the whole study: a base's latents and those above it align
-    kinds: Annotated[Mapping[str, TrainFields], AfterValidator(frozen)] = Field(
-        default={}, validate_default=True, exclude=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        own = [key for key, item in value.items() if not isinstance(item, Mapping)]
-        return _gathered(value, (*own, *TrainFields.model_fields, "warm_start", "scale"), "kinds")
-
-    @model_serializer(mode="wrap")
-    def _spread(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return handler(self) | {
-            kind: item.model_dump(mode="json", exclude_unset=True)
-            for kind, item in self.kinds.items()
-        }
-
-    def recipe(self, kind: str) -> TrainRecipe:
-        """How trials of a kind are trained."""
-        fields = {name: getattr(self, name) for name in TrainFields.model_fields}
-        if kind in self.kinds:
-            override = self.kinds[kind]
-            fields |= {name: getattr(override, name) for name in override.model_fields_set}
-        every = fields["select_every"]
-        fields["select_every"] = max(1, fields["steps"] // 10) if every is None else every
-        return TrainRecipe(**fields, scale=self.scale)
 
 
 class EvaluateSpec(Section):
@@ -255,6 +191,13 @@ class WandbSpec(Section):
     entity: Name | None = None
 
 
+@dataclass(frozen=True)
+class Notes:
+    """What is worth telling of a spec and no part of it: specs are equal whatever they note."""
+
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+
+
 class SweepSpec(Section):
     """A whole study. `study`, `data` and `pairs` have defaults only so that the rest of a faulty
     spec can be checked: `load_spec` refuses a spec without them."""
@@ -275,10 +218,23 @@ class SweepSpec(Section):
     search: SearchSpec = SearchSpec()
     report: ReportSpec = ReportSpec()
     wandb: WandbSpec = WandbSpec()
+    _notes: Notes = PrivateAttr(default=Notes())
 
-    def resources_of(self, kind: str) -> Resources:
-        """What a trial of a kind occupies; as many CPUs as it has threads by default."""
-        fields = {"cpu": float(self.train.recipe(kind).threads), "gpu": 0.0}
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The tasks that ``pairs: all`` left out, each with the reason."""
+        return self._notes.left_out
+
+    def noted(self, left_out: tuple[str, ...]) -> SweepSpec:
+        """The spec with what `check` left out of it."""
+        spec = self.model_copy()
+        spec._notes = Notes(left_out)
+        return spec
+
+    def resources_of(self, kind: str, task: str = "") -> Resources:
+        """What a trial of a kind and task occupies; by default a CPU a thread of each device."""
+        recipe = self.train.recipe(kind, task)
+        fields = {"cpu": float(recipe.threads * recipe.devices), "gpu": 0.0}
         for name in ("default", kind):
             if name in self.resources:
                 fields |= self.resources[name].model_dump(exclude_none=True)

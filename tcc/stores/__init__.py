@@ -1,7 +1,10 @@
 """Stores: where trials and studies keep their files. The files are the truth of a study.
 
-    STORE/trials/ID/    trial.json  state.json  checkpoint.safetensors  metrics.jsonl  log.txt
-                        previews/  evaluations/EID.json  failure.json  result.json (written last)
+    STORE/trials/ID/    trial.json  state.json  metrics.jsonl  log.txt  previews/
+                        training.safetensors (while it trains: what it needs to go on)
+                        checkpoint.safetensors  last.safetensors (the last weights, where the
+                        checkpoint holds others)  evaluations/EID.json  failure.json
+                        result.json (written last)
     STORE/studies/NAME/ the resolved spec, the plan, the report
 
 What the files mean is `Store`'s; where bytes lie is a backend's. This page is the contract of a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,30 @@ def read_rows(path: Path, report: Callable[[int], None]) -> Iterator[dict[str, A
         raise StoreError(f"{path} cannot be read ({error.strerror})") from error
 
 
+def last_said(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the order of their ``step``: one that comes again, with a value that its step had
+    before, takes back all that was said from there on."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        end = len(kept)
+        while end and kept[end - 1]["step"] >= row["step"]:
+            end -= 1
+        again = (
+            index
+            for index in range(end, len(kept))
+            if kept[index]["step"] > row["step"] or kept[index].keys() & row.keys() > {"step"}
+        )
+        del kept[next(again, len(kept)) :]
+        kept.append(dict(row))
+    return kept
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
-    return row if isinstance(row, dict) else None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def _ends_line(file: Any, end: int) -> bool:

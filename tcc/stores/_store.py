@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tcc.errors import CheckpointError, RecordError, StoreError
 from tcc.records import EvaluationRecord, FailureRecord, Progress, TrialRecord, TrialSpec
-from tcc.stores._rows import append_row, read_rows
+from tcc.stores._rows import append_row, last_said, read_rows
 from tcc.stores._serial import from_json, to_json
 
 if TYPE_CHECKING:
@@ -120,13 +120,15 @@ class Store:
 
     def save_checkpoint(self, id: str, write: Callable[[Path], None]) -> str:
         """Replaces a trial's checkpoint, atomically, by the file that ``write`` makes at the path
-        it is given; gives the file's sha256."""
-        self._refuse_reader()
-        with self._backend.stage(_trial(id, "checkpoint.safetensors")) as path:
-            write(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-        return digest.hexdigest()
+        it is given; gives the file's sha256. Last weights of an earlier training go."""
+        digest = self._stage(_trial(id, "checkpoint.safetensors"), write)
+        self._backend.delete(_trial(id, "last.safetensors"))
+        return digest
+
+    def save_last(self, id: str, write: Callable[[Path], None]) -> str:
+        """`save_checkpoint` for the weights after a training's last step, where others are the
+        checkpoint."""
+        return self._stage(_trial(id, "last.safetensors"), write)
 
     def checkpoint(self, id: str) -> Path:
         """A local file with a trial's checkpoint, for reading.
@@ -145,6 +147,21 @@ class Store:
         result = self._result(id)
         return result.training.checkpoint_sha256 if result else None
 
+    def save_state(self, id: str, write: Callable[[Path], None]) -> None:
+        """Replaces what a training in progress needs to go on, atomically, as `save_checkpoint`."""
+        self._refuse_reader()
+        with self._backend.stage(_trial(id, "training.safetensors")) as path:
+            write(path)
+
+    def state(self, id: str) -> Path | None:
+        """A local file with what `save_state` wrote, for reading; None when there is none."""
+        return self._backend.local(_trial(id, "training.safetensors"))
+
+    def clear_state(self, id: str) -> None:
+        """Forgets how far a training had come; none is no error."""
+        self._refuse_reader()
+        self._backend.delete(_trial(id, "training.safetensors"))
+
     def write_progress(self, progress: Progress) -> None:
         """Replaces a trial's state."""
         self._put(_trial(progress.trial, "state.json"), to_json(progress), durable=False)
@@ -159,11 +176,13 @@ class Store:
         append_row(self._folder(_trial(id)) / "metrics.jsonl", {"step": step, **values})
 
     def metrics(self, id: str) -> Iterator[dict[str, Any]]:
-        """The rows of a trial's metrics, each with its ``step``."""
+        """The rows of a trial's metrics, each with its ``step``; what a resumed trial said again,
+        as it said it last."""
         key = _trial(id, "metrics.jsonl")
         path = self._backend.local(key)
         if path is not None:
-            yield from read_rows(path, lambda line: self._distrust(key, f"line {line} is torn"))
+            rows = read_rows(path, lambda line: self._distrust(key, f"line {line} is torn"))
+            yield from last_said(rows)
 
     def log_path(self, id: str) -> Path:
         """Where a trial's log grows."""
@@ -220,6 +239,13 @@ class Store:
 
     def _distrust(self, key: str, reason: str) -> None:
         self._problems[key] = f"{self.uri}/{key} {reason}"
+
+    def _stage(self, key: str, write: Callable[[Path], None]) -> str:
+        self._refuse_reader()
+        with self._backend.stage(key) as path:
+            write(path)
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _put(self, key: str, text: str, *, durable: bool = True) -> None:
         self._refuse_reader()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -25,13 +26,24 @@ class TaskParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def files(self) -> Mapping[str, Path]:
+        """Parameters that are paths of files which shape the weights: those files. Their contents
+        stand for the paths in trial ids."""
+        return {}
+
+    def initial_weights(self) -> str:
+        """Where the task model's initial weights come from: ``random``, a published name, or
+        ``file``."""
+        return "random"
+
 
 class TaskModel(Protocol):
     """A torch ``nn.Module`` that is appended to a synthesis transform."""
 
     def distortion(self, image_B3HW: Tensor, batch: Batch) -> Tensor:
         """d(Ẑ, Z), a scalar. ``image_B3HW``: what the synthesis gave, nominally 0 to 1 but not
-        clamped, of the batch's original size. Works in training and in evaluation mode alike."""
+        clamped, of the batch's size. Where ``batch.padded``, padding counts for nothing. Works in
+        training and in evaluation mode alike."""
         ...
 
     def predict(self, image_B3HW: Tensor) -> Sequence[Any]:
@@ -43,8 +55,9 @@ class Accumulator(Protocol):
     """Gathers a whole split's metrics; its memory does not grow with the images' pixels."""
 
     def update(self, predictions: Sequence[Any], batch: Batch) -> list[dict[str, float]]:
-        """Adds one batch; gives each image's own values of the per-image metrics. A metric that
-        does not apply to an image (no valid pixel, too small) is left out."""
+        """Adds one batch, in the data set's order and never padded; gives each image's own values
+        of the per-image metrics. A metric that does not apply to an image (no valid pixel, too
+        small) is left out."""
         ...
 
     def compute(self) -> dict[str, float]:

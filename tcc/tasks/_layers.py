@@ -19,6 +19,11 @@ def imagenet_normalised(image_B3HW: Tensor) -> Tensor:
     return (image_B3HW - mean) / std
 
 
+def learns_batch_norm(network: nn.Module) -> bool:
+    """Whether some batch normalisation of it is trained, and so cannot do with a single value."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
 class Features(nn.Module):
     """A light trunk for small images of any size, 4× down, with context from 8×.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -14,8 +12,10 @@ import torch
 from tcc.errors import StoreError, TccError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Store
-from tcc.trial.execute import execute, parents_of
+from tcc.trial.execute import execute
+from tcc.trial.logs import logging_to
 from tcc.trial.observer import Guarded, Observer, Silent
+from tcc.trial.parents import parents_of
 
 log = logging.getLogger("tcc.trial")
 
@@ -35,7 +35,7 @@ def attempt(
     observer = Guarded(observer or Silent())
     parents_of(trial, store)
     store.begin(trial)
-    with _logging_to(store, trial):
+    with logging_to(store.log_path(trial.id)):
         try:
             outcome: TrialRecord | FailureRecord = execute(trial, store, observer, study=study)
         except StoreError:
@@ -62,26 +62,3 @@ def _failure(trial: TrialSpec, store: Store, error: Exception) -> FailureRecord:
         term=getattr(error, "term", None),
         log=os.fspath(store.log_path(trial.id)),
     )
-
-
-@contextmanager
-def _logging_to(store: Store, trial: TrialSpec) -> Iterator[None]:
-    """Sends tcc's log and all warnings to the trial's log.txt while it runs."""
-    handler = logging.FileHandler(store.log_path(trial.id), encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger("tcc"), logging.getLogger("py.warnings")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
-    logging.captureWarnings(True)
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-            logger.propagate = propagate
-        handler.close()

@@ -15,6 +15,7 @@ from tcc.formats.sample import Sample
 MIN_VISIBLE = 0.25  # share of a box that a crop must leave for the box to stay
 MIN_BOX_PX = 2.0
 IGNORE_INDEX = 255  # of label ids
+_NOT_PER_OBJECT = ("mirror",)  # entries of an object label that say nothing of single objects
 
 
 def augment(sample: Sample, *, crop: int, flip: bool, generator: torch.Generator) -> Sample:
@@ -27,9 +28,14 @@ def augment(sample: Sample, *, crop: int, flip: bool, generator: torch.Generator
 
 
 def mirrored(sample: Sample) -> Sample:
-    """The sample flipped from left to right."""
+    """The sample flipped from left to right; what was a left keypoint becomes a right one."""
     image = transforms.horizontal_flip(tv_tensors.Image(sample.image))
     labels = _map_spatial(sample.labels, transforms.horizontal_flip)
+    for value in labels.values():
+        if _lists(value, "keypoints"):
+            points = value["keypoints"][:, value["mirror"]]
+            points[..., 0] = image.shape[-1] - points[..., 0]
+            value["keypoints"] = _seen(points, points[..., 2] > 0)
     return Sample(key=sample.key, image=image.as_subclass(Tensor), labels=labels)
 
 
@@ -46,8 +52,13 @@ def random_crop(sample: Sample, side: int, generator: torch.Generator) -> Sample
         labels = {kind: _pad(kind, value, pad) for kind, value in labels.items()}
     image = transforms.crop(image, top, left, side, side)
     labels = _map_spatial(labels, lambda item: transforms.crop(item, top, left, side, side))
-    if "boxes" in labels:
-        labels["boxes"] = _visible(sample.labels["boxes"], labels["boxes"])
+    for kind, value in labels.items():
+        if _lists(value, "keypoints"):
+            points = value["keypoints"] - torch.tensor([left, top, 0])
+            inside = ((points[..., :2] >= 0) & (points[..., :2] < side)).all(-1)
+            value["keypoints"] = _seen(points, inside & (points[..., 2] > 0))
+        if _lists(value, "boxes"):
+            labels[kind] = _visible(sample.labels[kind], value)
     return Sample(key=sample.key, image=image.as_subclass(Tensor), labels=labels)
 
 
@@ -68,6 +79,16 @@ def _pad(kind: str, value: Any, pad: list[int]) -> Any:
     return _map_spatial({kind: value}, lambda item: transforms.pad(item, pad, fill=fill))[kind]
 
 
+def _lists(label: Any, what: str) -> bool:
+    """Whether a label lists objects, and ``what`` of each."""
+    return isinstance(label, dict) and what in label
+
+
+def _seen(keypoints_NK3: Tensor, seen_NK: Tensor) -> Tensor:
+    """Keypoints where ``seen``, zeros elsewhere, as COCO writes those that are not labelled."""
+    return torch.where(seen_NK[..., None], keypoints_NK3, 0)
+
+
 def _visible(before: Mapping[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     old, new = before["boxes"].as_subclass(Tensor), after["boxes"].as_subclass(Tensor)
     old_side, new_side = old[:, 2:] - old[:, :2], new[:, 2:] - new[:, :2]
@@ -75,7 +96,9 @@ def _visible(before: Mapping[str, Any], after: dict[str, Any]) -> dict[str, Any]
     keep = (share >= MIN_VISIBLE) & (new_side.min(1).values >= MIN_BOX_PX)
     size = after["boxes"].canvas_size
     boxes = tv_tensors.BoundingBoxes(new[keep], format="XYXY", canvas_size=size)  # pyright: ignore
-    return {**{key: value[keep] for key, value in after.items() if key != "boxes"}, "boxes": boxes}
+    whole = {key: value for key, value in after.items() if key in _NOT_PER_OBJECT}
+    rows = {key: value[keep] for key, value in after.items() if key not in _NOT_PER_OBJECT}
+    return {**whole, **rows, "boxes": boxes}
 
 
 def _draw(high: int, generator: torch.Generator) -> int:

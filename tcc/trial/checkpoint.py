@@ -15,8 +15,12 @@ from tcc.errors import CheckpointError
 
 def write(path: Path, state: Mapping[str, Tensor], trial_id: str) -> None:
     """Writes weights; ``trial_id`` goes into the file's metadata."""
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    save_file(tensors, path, metadata={"trial": trial_id})
+    save_file(portable(state), path, metadata={"trial": trial_id})
+
+
+def portable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies as safetensors writes them: on the CPU, contiguous, none sharing its memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
 def read(path: Path, sha256: str) -> dict[str, Tensor]:

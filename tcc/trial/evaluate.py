@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from tcc import registry
-from tcc.datasets import Split
+from tcc.codec.geometry import rescale
 from tcc.errors import NonFiniteError
 from tcc.formats.image import write_png
 from tcc.formats.sample import Batch
-from tcc.methods import TrialModel
+from tcc.methods import Measured, TrialModel
 from tcc.records import (
     SCHEMA,
     EvaluationRecord,
@@ -30,7 +31,9 @@ from tcc.records import (
     TrialSpec,
 )
 from tcc.tasks import Accumulator
-from tcc.trial.data import describe, evaluation_batches, open_split
+from tcc.trial.data import describe, open_split
+from tcc.trial.loading import WholeImages
+from tcc.trial.place import Place
 from tcc.trial.provenance import provenance
 
 PREVIEWS = 3
@@ -44,7 +47,7 @@ def evaluate(
     spec: EvaluationSpec,
     *,
     checkpoint_sha256: str,
-    device: torch.device,
+    place: Place,
     study: str,
     previews: Path | None = None,
     report: Callable[[int, int], None] | None = None,
@@ -57,23 +60,23 @@ def evaluate(
     assert isinstance(model, nn.Module)
     started_at, clock = datetime.now(UTC), time.monotonic()
     model.eval()
-    samples = open_split(spec.dataset, spec.split)
+    loaded = WholeImages(open_split(spec.dataset, spec.split, place.workers), place)
     accumulators = _accumulators(trial, spec)
     images: list[ImageResult] = []
-    for loaded in evaluation_batches(samples):
-        batch = loaded.to(device)
+    for batch in (item.to(place.device) for item in loaded):
         measured = model.measure(batch)
         values: list[dict[str, float]] = [{} for _ in batch.keys]
         for task, accumulator in accumulators.items():
             predictions = model.task_model(task).predict(measured.outputs[task].float())
-            for mine, found in zip(values, accumulator.update(predictions, batch), strict=True):
+            seen = _with_coded(batch, measured, task, trial.recipe.train.scale)
+            for mine, found in zip(values, accumulator.update(predictions, seen), strict=True):
                 mine.update({f"{task}/{name}": value for name, value in found.items()})
         images += _image_results(batch, measured.bits_by_stream, values)
         _refuse_non_finite(images[-len(batch) :])
         if previews is not None and RECONSTRUCTION in measured.outputs:
             _write_previews(previews, batch, measured.outputs[RECONSTRUCTION], len(images))
         if report is not None:
-            report(len(images), len(samples))
+            report(len(images), len(loaded))
     return EvaluationRecord(
         schema=SCHEMA,
         trial=trial.id,
@@ -83,13 +86,15 @@ def evaluate(
         metrics=_metrics(trial, spec, accumulators),
         per_image=tuple(images),
         timings={"evaluate": time.monotonic() - clock},
-        provenance=provenance(study, str(device), started_at),
+        provenance=provenance(study, str(place.device), started_at),
     )
 
 
-def select_batches(samples: Split) -> list[Batch]:
-    """The select split, whole, in memory: it is read at every evaluation of val/rd_cost."""
-    return list(evaluation_batches(samples))
+def _with_coded(batch: Batch, measured: Measured, task: str, scale: float) -> Batch:
+    """The batch with what was decoded and the original, both at a codec scale below 1."""
+    if scale == 1 or task not in measured.coded:
+        return batch
+    return replace(batch, coded=(measured.coded[task], rescale(batch.image_B3HW, scale)))
 
 
 def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulator]:
@@ -107,7 +112,6 @@ def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulat
 def _image_results(
     batch: Batch, bits: Mapping[str, Tensor], values: list[dict[str, float]]
 ) -> list[ImageResult]:
-    height, width = batch.size
     columns = {stream: value.tolist() for stream, value in bits.items()}
     return [
         ImageResult(
@@ -117,7 +121,7 @@ def _image_results(
             bits_by_stream={stream: column[index] for stream, column in columns.items()},
             metrics=values[index],
         )
-        for index, key in enumerate(batch.keys)
+        for index, (key, (height, width)) in enumerate(zip(batch.keys, batch.sizes, strict=True))
     ]
 
 

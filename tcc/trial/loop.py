@@ -1,49 +1,51 @@
-"""The training loop: plain, readable from end to end, the same for every kind of trial."""
+"""The training loop: plain, readable from end to end, the same for every kind of trial.
+
+It runs in one process, or in each of several that share its steps; then every rank does the same
+and takes the same decisions.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from tcc.codec.seeding import derive_seed
 from tcc.errors import NonFiniteError, TrialError
 from tcc.formats.sample import Batch
 from tcc.methods import TrialModel
 from tcc.records import TrainRecipe
-from tcc.trial.data import TrainingBatches
+from tcc.trial.course import Course
+from tcc.trial.loading import TrainingBatches, WholeImages
+from tcc.trial.numerics import tuned
+from tcc.trial.place import Place, Shared
+from tcc.trial.state import Keeper
+from tcc.trial.watch import Listener
 
-FLUSH_EVERY = 20  # steps between reads of the loss terms, each a wait for the device
-
-Report = Callable[[int, Mapping[str, float]], None]  # step, train/… or val/… values
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What the loop found. ``state``: the weights at ``best_step``, on the CPU."""
-
-    state: Mapping[str, Tensor]
-    steps: int
-    best_step: int
-    best_rd_cost: float
-    rd_cost: tuple[tuple[int, float], ...]
-    last_terms: Mapping[str, float]
+READ_EVERY = 20  # steps between reads of the loss terms, each a wait for the device
 
 
 def train(
     model: TrialModel,
     recipe: TrainRecipe,
     batches: TrainingBatches,
-    select: list[Batch],
-    device: torch.device,
-    report: Report,
-) -> Trained:
-    """Trains ``model`` and picks the weights of least val/rd_cost on the ``select`` batches.
+    select: WholeImages,
+    place: Place,
+    keeper: Keeper,
+    listener: Listener,
+    stop: Callable[[], bool] = lambda: False,
+) -> Course:
+    """Trains ``model`` and picks the weights of least val/rd_cost on the ``select`` images.
+
+    Goes on where ``keeper`` has a state, with the same bits (on the CPU) as if it had never ended.
+    ``stop``: asked after every step; where it says so, the state is saved first.
 
     Raises:
         NonFiniteError: a loss term or val/rd_cost is NaN or infinite; names step and term.
+        KeyboardInterrupt: ``stop`` said so.
     """
     assert isinstance(model, nn.Module)
     groups = [list(group) for group in model.parameter_groups()]
@@ -51,50 +53,47 @@ def train(
     if not parameters:
         raise TrialError("nothing to train: no task model has parameters in this kind of trial")
     optimizer = torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
-    picked = _Picked(model)
-    pending: list[tuple[int, Mapping[str, Tensor]]] = []
-    terms: Mapping[str, float] = {}
-    stream = iter(batches)
+    course = keeper.restore(model, optimizer)
+    listener.began(course.step, course.seconds)
+    shared = place.share(model)
     model.train()
-    step = 0
-    for step in range(1, recipe.steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        batch = next(stream).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            losses = model.loss(batch, rate_weight(recipe, step))
-        optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
-        norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
-        optimizer.step()
-        watched = {**losses, "gradient_norm": torch.stack(norms).amax()}
-        pending.append((step, {name: value.detach() for name, value in watched.items()}))
-        selecting = step % recipe.select_every == 0 or step == recipe.steps
-        if selecting or len(pending) == FLUSH_EVERY:
-            terms = _flush(pending)
-            report(step, {f"train/{name}": value for name, value in terms.items()})
-        if selecting:
-            cost = rd_cost(model, select, device, step)
-            report(step, {"val/rd_cost": cost})
-            picked.offer(step, cost)
-            if recipe.patience and picked.stale >= recipe.patience:
+    with closing(batches.stream(course.step)) as stream, tuned(_tries_algorithms(recipe)):
+        while course.step < recipe.steps:
+            course.step += 1
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, course.step)
+            optimizer.zero_grad(set_to_none=True)
+            terms = _gradients(shared, recipe, batches, stream, place, course.step)
+            norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
+            optimizer.step()
+            course.add({**terms, "gradient_norm": torch.stack(norms).amax()})
+            last = course.step == recipe.steps
+            selecting = course.step % recipe.select_every == 0 or last
+            if selecting or len(course.rows) == READ_EVERY:
+                found = course.read(place)
+                listener.values(course.step, {f"train/{name}": x for name, x in found.items()})
+            if selecting:
+                cost = rd_cost(model, select, place, course.step)
+                listener.values(course.step, {"val/rd_cost": cost})
+                course.offer(cost, model.trained_state() if place.first else {})
+                last = last or 0 < recipe.patience <= course.stale
+            if last:
                 break
-    return Trained(
-        state=picked.state,
-        steps=step,
-        best_step=picked.step,
-        best_rd_cost=picked.cost,
-        rd_cost=tuple(picked.history),
-        last_terms=terms,
-    )
+            if stop():
+                keeper.save(course, model, optimizer)
+                raise KeyboardInterrupt
+            keeper.offer(course, model, optimizer, selecting=selecting)
+    return course
 
 
 def learning_rate(recipe: TrainRecipe, step: int) -> float:
-    """Constant, then a cosine to zero over the last ``decay`` of the steps."""
-    begin = recipe.steps * (1 - recipe.decay)
-    if step <= begin or recipe.decay == 0:
-        return recipe.lr
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - begin) / (recipe.steps - begin + 1)))
+    """Rises linearly over the first ``warmup`` of the steps, falls by a cosine to zero over the
+    last ``decay`` of them, and is constant between."""
+    rising, falling = recipe.steps * recipe.warmup, recipe.steps * recipe.decay
+    begin = recipe.steps - falling
+    up = step / rising if step < rising else 1.0
+    down = 0.5 * (1 + math.cos(math.pi * (step - begin) / (falling + 1))) if step > begin else 1.0
+    return recipe.lr * min(up, down)
 
 
 def rate_weight(recipe: TrainRecipe, step: int) -> float:
@@ -106,50 +105,60 @@ def rate_weight(recipe: TrainRecipe, step: int) -> float:
 
 
 @torch.no_grad()
-def rd_cost(model: TrialModel, select: list[Batch], device: torch.device, step: int) -> float:
+def rd_cost(model: TrialModel, select: WholeImages, place: Place, step: int) -> float:
     """val/rd_cost: λ·d + R over the select split, in full precision, mean over images."""
     assert isinstance(model, nn.Module)
+    place.agree(model)
     model.eval()
-    total, count = 0.0, 0
-    for batch in select:
-        total += float(model.rd_cost(batch.to(device))) * len(batch)
-        count += len(batch)
+    sums = torch.zeros(2, dtype=torch.float64, device=place.device)  # of costs, of images
+    with tuned(False):  # whole images come in many shapes
+        for loaded in select:
+            batch = loaded.to(place.device)
+            sums[0] += model.rd_cost(batch).double() * len(batch)
+            sums[1] += len(batch)
     model.train()
+    total, count = place.total(sums).tolist()
     cost = total / count
     if not math.isfinite(cost):
         raise NonFiniteError(f"val/rd_cost is {cost} at step {step}", step=step, term="val/rd_cost")
     return cost
 
 
-class _Picked:
-    """The best weights so far by the one picking rule."""
+def _gradients(
+    shared: Shared,
+    recipe: TrainRecipe,
+    batches: TrainingBatches,
+    stream: Iterator[Batch],
+    place: Place,
+    step: int,
+) -> Mapping[str, Tensor]:
+    """Adds the gradients of one step's parts; gives the means of their loss terms.
 
-    def __init__(self, model: TrialModel):
-        self.model, self.cost, self.step, self.stale = model, math.inf, 0, 0
-        self.state: Mapping[str, Tensor] = {}
-        self.history: list[tuple[int, float]] = []
+    Noise follows from seed, step and part, whatever ran before and wherever the part is computed.
+    """
+    sums: dict[str, Tensor] = {}
+    for index in range(recipe.accumulate):
+        part = index * place.ranks + place.rank
+        _seed(derive_seed(batches.seed, *batches.key, "training", step, part), place)
+        batch = next(stream).to(place.device)
+        alone = shared.keeping_gradients() if index + 1 < recipe.accumulate else nullcontext()
+        with alone:
+            with torch.autocast(place.device.type, torch.bfloat16, recipe.precision == "bf16"):
+                losses = shared.loss(batch, rate_weight(recipe, step))
+            (losses["total"] / recipe.accumulate).backward()
+        for name, value in losses.items():
+            value = value.detach() / recipe.accumulate
+            sums[name] = sums[name] + value if name in sums else value
+    return sums
 
-    def offer(self, step: int, cost: float) -> None:
-        self.history.append((step, cost))
-        self.stale += 1
-        if cost < self.cost:
-            self.cost, self.step, self.stale = cost, step, 0
-            state = self.model.trained_state()
-            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+def _seed(seed: int, place: Place) -> None:
+    """What `torch.manual_seed` does, for the devices that the trial uses: that costs 0.1 ms."""
+    torch.default_generator.manual_seed(seed)
+    if place.on_gpu:
+        torch.cuda.manual_seed(seed)
 
 
-def _flush(pending: list[tuple[int, Mapping[str, Tensor]]]) -> dict[str, float]:
-    """Reads the pending loss terms in one wait; gives their means."""
-    names = list(pending[0][1])
-    table = torch.stack(
-        [torch.stack([terms[name].float() for name in names]) for _, terms in pending]
-    )
-    for (step, _), row in zip(pending, table.tolist(), strict=True):
-        for name, value in zip(names, row, strict=True):
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"loss term {name!r} is {value} at step {step}", step=step, term=name
-                )
-    means = table.mean(0).tolist()
-    pending.clear()
-    return dict(zip(names, means, strict=True))
+def _tries_algorithms(recipe: TrainRecipe) -> bool:
+    """Whether inputs have one shape, for which cuDNN may find its fastest algorithms."""
+    return recipe.crop > 0 and not recipe.deterministic

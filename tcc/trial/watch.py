@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from tcc.records import Progress, TrialSpec
 from tcc.stores import Store
 from tcc.trial.observer import Observer
+
+
+class Listener(Protocol):
+    """Hears what a training says."""
+
+    def began(self, step: int, seconds: float) -> None:
+        """All is set up; ``step`` steps were done before, in so many seconds."""
+        ...
+
+    def values(self, step: int, values: Mapping[str, float]) -> None:
+        """``train/…`` or ``val/…`` values of one step."""
+        ...
 
 
 class Watch:
@@ -20,6 +33,7 @@ class Watch:
         self.loss: float | None = None
         self.bpp: float | None = None
         self.told = 0.0
+        self.first_step, self.trained_before = 0, 0.0
 
     def elapsed(self) -> float:
         return time.monotonic() - self.begun
@@ -29,6 +43,16 @@ class Watch:
         now = time.monotonic()
         seconds, self.lapped = now - self.lapped, now
         return seconds
+
+    def began(self, step: int, seconds: float) -> None:
+        """Ends the setup."""
+        self.timings["setup"] = self.lap()
+        self.first_step, self.trained_before = step, seconds
+
+    def trained(self) -> None:
+        """Ends the training, of which another process may have done a part."""
+        self.timings["train"] = self.lap() + self.trained_before
+        self.first_step = 0
 
     def values(self, step: int, values: Mapping[str, float]) -> None:
         """Takes one step's values: into metrics.jsonl, to the observer, into the progress."""
@@ -43,7 +67,7 @@ class Watch:
         if time.monotonic() - self.told < 1.0 and step < steps:
             return
         self.told = time.monotonic()
-        in_phase = self.told - self.lapped
+        in_phase, done = self.told - self.lapped, step - self.first_step
         progress = Progress(
             trial=self.trial.id,
             phase=phase,
@@ -52,7 +76,7 @@ class Watch:
             loss=self.loss,
             bpp=self.bpp,
             elapsed_s=self.elapsed(),
-            eta_s=in_phase * (steps - step) / step if step else None,
+            eta_s=in_phase * (steps - step) / done if done else None,
         )
         self.store.write_progress(progress)
         self.observer.progress(progress)

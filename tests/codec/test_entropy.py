@@ -194,3 +194,30 @@ def test_a_few_training_steps_lower_rate_plus_distortion(context, hyperprior):
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("context", ["masked", "checkerboard", "none"])
+def test_an_image_in_a_padded_batch_costs_what_it_costs_alone(context):
+    model = _model(context, hyperprior=False, side=SIDE).eval()
+    cells = [(3, 6), (5, 4)]
+    y, side = torch.zeros(2, LATENT, 5, 6), torch.zeros(2, SIDE, 5, 6)
+    for index, (height, width) in enumerate(cells):
+        y[index, :, :height, :width] = 3 * torch.randn(LATENT, height, width)
+        side[index, :, :height, :width] = torch.randn(SIDE, height, width)
+    together = model.measure(y, y.round(), side, cells)
+    for index, (height, width) in enumerate(cells):
+        own = y[index : index + 1, :, :height, :width]
+        alone = model.measure(own, own.round(), side[index : index + 1, :, :height, :width])
+        assert torch.allclose(together["y"][index], alone["y"][0], rtol=1e-6)
+
+
+def test_padding_costs_nothing_in_the_hyperprior_s_stream():
+    model = _model("none", hyperprior=True).eval()
+    y, y_hat = _latents(8, 12)
+    whole = model.measure(y, y_hat)
+    cells = [(8, 12), (5, 4)]  # cells of z: 2×3 and 2×1
+    own = model.measure(y, y_hat, cells=cells)
+    assert own["z"][0] == whole["z"][0]
+    _, z_bits = model.hyperprior(y)
+    assert torch.allclose(own["z"][1], z_bits[1, :, :2, :1].sum().double(), rtol=1e-6)
+    assert own["y"][1] < whole["y"][1]

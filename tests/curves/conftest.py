@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tcc.records import (
+    LOOP_VERSION,
     SCHEMA,
     DatasetUse,
     EvaluationRecord,
@@ -35,8 +36,9 @@ METRICS = {
     "reconstruction/ms_ssim": ("", True),
 }
 TRAIN = TrainRecipe(
-    steps=100, batch=4, lr=1e-3, decay=0.3, clip=1.0, precision="fp32", threads=1, rate_ramp=0.5,
-    rate_start=0.05, select_every=10, patience=0, crop=0, flip=False, scale=1.0,
+    steps=100, batch=4, accumulate=1, devices=1, lr=1e-3, warmup=0.0, decay=0.3, clip=1.0,
+    precision="fp32", deterministic=False, threads=1, rate_ramp=0.5, rate_start=0.05,
+    select_every=10, patience=0, crop=0, flip=False, scale=1.0,
 )  # fmt: skip
 PROVENANCE = Provenance(
     tcc_version="0",
@@ -79,7 +81,7 @@ def make_spec(
             tasks=(),
             datasets=(dataset(trained_on),),
             train=TRAIN,
-            loop_version=1,
+            loop_version=LOOP_VERSION,
         ),
         needs=needs,
         evaluations=(),
@@ -143,7 +145,11 @@ def make_record(
             rd_cost=rd_cost,
             last_terms={},
             num_parameters={},
+            kmac_per_pixel={},
+            kmac_size=(64, 64),
+            initial_weights={},
             checkpoint_sha256="",
+            last_sha256="",
             parents_sha256={},
         ),
         evaluations=evaluations,

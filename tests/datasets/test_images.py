@@ -74,6 +74,27 @@ def test_the_cut_depends_on_the_keys_alone(keys: list[str], select: int, seed) -
     assert set(cut_select(shuffled, select)[1]) == set(selected)
 
 
+def test_tiny_mixes_sizes_that_are_told_without_decoding(tmp_path: Path) -> None:
+    params = Params.model_validate(PLUGIN.tiny(tmp_path / "kodak"))
+    assert list(PLUGIN.sources(params)) == [tmp_path / "kodak"]
+    info = PLUGIN.describe(params)
+    assert dict(info.splits) == {"train": 5, "select": 1, "val": 6}
+    sizes = set()
+    for name, count in info.splits.items():
+        split = PLUGIN.open(params, name)
+        assert len(split) == count
+        for index in range(count):
+            assert split.size(index) == tuple(split[index].image.shape[1:])
+            sizes.add(split.size(index))
+    assert len(sizes) == 3
+    split = PLUGIN.open(params, "val")
+    whole = split.files[0].read_bytes()
+    split.files[0].write_bytes(whole[: len(whole) // 2])
+    assert split.size(0) == (48, 64)
+    with pytest.raises(DataError, match=r"kodim00\.png: cannot be read"):
+        split[0]
+
+
 @pytest.mark.skipif("TCC_SHARED" not in os.environ, reason="needs TCC_SHARED")
 def test_kodak() -> None:
     params = Params(root=str(Path(os.environ["TCC_SHARED"]) / "data/kodak"))

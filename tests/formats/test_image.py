@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,114 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     assert image.image_size(path) == turns[orientation](PIXELS).shape[:2]
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_labels_that_are_blind_to_exif_get_the_image_as_it_is_stored(
+    tmp_path: Path, orientation: int, kind: str
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    with Image.open(path) as reopened:
+        stored = np.array(reopened)
+    upright = image.read_rgb(path)
+    np.testing.assert_array_equal(image.read_rgb(path, upright.shape[:2]), upright)
+    expected = stored if orientation == 6 else upright
+    np.testing.assert_array_equal(image.read_rgb(path, (5, 7)), expected)
+    if orientation == 6:
+        assert upright.shape[:2] == (7, 5)
+    height, width = upright.shape[:2]
+    with pytest.raises(
+        DataError, match=rf"a\.{kind}: .* {width} x {height} pixels .* for 8 x 9 \(width x height\)"
+    ):
+        image.read_rgb(path, (9, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
+def test_broken_exif_does_not_spoil_the_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", 72.0
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    start = content.index(b"Exif") + 6
+    for _ in range(200):
+        broken = bytearray(content)
+        for place in rng.integers(start, start + len(exif.tobytes()) - 6, 3):
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        assert sorted(image.read_rgb(path).shape) == [3, 5, 7]
+        image.image_size(path)
+
+
+@pytest.mark.parametrize("depth", ["grey", "rgb", "rgba"])
+def test_of_16_bits_the_upper_8_are_kept(tmp_path: Path, depth: str) -> None:
+    path = tmp_path / "a.png"
+    channels = {"grey": 1, "rgb": 3, "rgba": 4}[depth]
+    pixels = np.random.default_rng(1).integers(0, 65536, (5, 7, channels)).astype(">u2")
+    pixels[..., 3:] = 65535
+    _write_16_bit_png(path, pixels)
+    expected = np.broadcast_to((pixels[..., :3] >> 8).astype(np.uint8), (5, 7, 3))
+    np.testing.assert_array_equal(image.read_rgb(path), expected)
+
+
+def _write_16_bit_png(path: Path, pixels: NDArray[np.uint16]) -> None:
+    """Big endian (H, W, 1, 3 or 4); Pillow itself writes no 16-bit colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    height, width, channels = pixels.shape
+    colour = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in chunks))
+
+
+def test_a_transparent_palette_is_laid_over_white(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    source = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
+    source.putpalette([9, 9, 9, 200, 100, 50])
+    source.save(path, transparency=0)
+    expected = [[[255] * 3, [200, 100, 50]], [[200, 100, 50], [255] * 3]]
+    np.testing.assert_array_equal(image.read_rgb(path), expected)
+
+
+def test_a_cmyk_photograph_looks_as_it_did(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    source = Image.new("RGB", (16, 16), (200, 100, 50))
+    source.convert("CMYK").save(path, quality=95)
+    assert np.abs(image.read_rgb(path).astype(int) - [200, 100, 50]).max() < 8
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff", "mpo"])
+def test_of_several_frames_the_first_is_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    first, second = (Image.new("RGB", (16, 16), (value,) * 3) for value in (10, 200))
+    first.save(path, save_all=True, append_images=[second])
+    with Image.open(path) as reopened:
+        assert reopened.n_frames == 2
+    assert np.abs(image.read_rgb(path).astype(int) - 10).max() <= 1
+
+
+def test_what_is_no_image_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "zero.png").touch()
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "folder.png").mkdir()
+    for name, complaint in {
+        "zero.png": "the file is empty",
+        "text.jpg": "the file is not an image of a known format",
+        "folder.png": "cannot be read as an image .*[Dd]irectory",
+    }.items():
+        for read in (image.read_rgb, image.read_indices, image.read_uint16, image.image_size):
+            with pytest.raises(DataError, match=f"{name}: {complaint}"):
+                read(tmp_path / name)
+
+
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 @settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP"]), data=st.data())
@@ -145,8 +255,8 @@ def test_maps_keep_their_values_and_refuse_colour(tmp_path: Path) -> None:
 def test_images_are_listed_by_name_and_nothing_else(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpg", "SOURCE.txt", ".hidden.png"):
         (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "c.png").touch()
+    (tmp_path / "sub.png").mkdir()
+    (tmp_path / "sub.png" / "c.png").touch()
     assert [path.name for path in image.list_images(tmp_path)] == ["a.jpg", "b.PNG"]
     with pytest.raises(DataError, match=r"gone: there is no such folder"):
         image.list_images(tmp_path / "gone")

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from tcc import registry
-from tcc.formats.sample import Batch
+from tcc.formats.sample import Batch, Sample, collate
 from tcc.records import Plan, TrialSpec
-from tcc.trial.data import TrainingBatches, open_split
+from tcc.trial.data import open_split
+from tcc.trial.loading import TrainingBatches
+from tcc.trial.place import Place
 
 torch.set_num_threads(1)
 METHOD = registry.load("methods", "ttcc")
@@ -92,7 +94,7 @@ def test_the_base_is_trained_on_the_papers_loss(tiny_plan, mode):
     lmbda = model.lmbda
     beta = 0.1 if mode == "absolute" else 0.1 * lmbda
     model.zero_grad(set_to_none=True)
-    y = model.codec(batch().image_B3HW)
+    y = model.codec(batch())
     y_hat = y + (y.round() - y).detach()
     rate = model.codec.entropy(y, y_hat)["y"].mean() / (32 * 48)
     distortion = model.branch.distortion(y_hat, batch())
@@ -129,14 +131,60 @@ def test_arms_of_a_comparison_share_initial_weights(tiny_plan):
 def test_arms_of_a_comparison_share_the_batch_order(tiny_plan):
     def order(kind: str) -> list[tuple[str, ...]]:
         trial = next(item for item in tiny_plan() if item.kind == kind)
-        samples = open_split(trial.recipe.datasets[0], "train")
-        key = METHOD.batch_key(trial)
-        stream = TrainingBatches(samples, 4, seed=trial.seed, key=key, crop=0, flip=False)
-        return [item.keys for item in islice(stream, 9)]  # more than an epoch
+        batches = TrainingBatches(
+            open_split(trial.recipe.datasets[0], "train"),
+            trial.recipe.train,
+            seed=trial.seed,
+            key=METHOD.batch_key(trial),
+            place=Place(device=torch.device("cpu")),
+        )
+        return [item.keys for item in islice(batches.stream(), 9)]  # more than an epoch
 
     orders = {kind: order(kind) for kind in ("enhancement", "standalone", "single_layer", "base")}
     assert orders["enhancement"] == orders["standalone"] == orders["single_layer"]
     assert orders["enhancement"] != orders["base"]
+
+
+def padded(*sizes: tuple[int, int]) -> Batch:
+    """Images of several sizes, of which each follows from its own size alone, as one batch."""
+    samples = []
+    for height, width in sizes:
+        generator = torch.Generator().manual_seed(height * 1000 + width)
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+        disparity = torch.randint(1, 32768, (height, width), generator=generator)
+        samples.append(Sample(key="a", image=image, labels={"disparity": disparity}))
+    return collate(samples).to("cpu")
+
+
+@pytest.mark.parametrize("changes", [(), ("model.hyperprior=true",), ("train.scale=0.5",)])
+@pytest.mark.parametrize("kind", ["base", "enhancement", "standalone", "direct", "single_layer"])
+def test_an_image_costs_the_same_bits_in_whatever_batch_it_is_padded(tiny_plan, kind, changes):
+    model = built(tiny_plan(*changes), kind).eval()
+    little, much = (model.measure(padded((39, 50), size)) for size in ((320, 304), (464, 400)))
+    for stream, bits in little.bits_by_stream.items():
+        assert bits[0] == pytest.approx(much.bits_by_stream[stream][0].item(), rel=1e-4), stream
+        assert bits[0] < bits[1] / 10
+
+
+def test_the_rate_of_a_padded_batch_is_the_mean_of_its_images_bits_per_pixel(tiny_plan):
+    model = built(tiny_plan(), "single_layer").eval()
+    batch = padded((39, 50), (64, 30), (32, 80))
+    bits = model.measure(batch).bits_by_stream["single_layer.y"]
+    pixels = torch.tensor([39 * 50, 64 * 30, 32 * 80])
+    rate = model.rd_cost(batch) - model.lmbda * model.branch.distortion(
+        model.codec(batch).round(), batch
+    )
+    assert rate.item() == pytest.approx((bits / pixels).mean().item(), abs=1e-4)
+
+
+def test_cells_of_padding_hold_nothing(tiny_plan):
+    model = built(tiny_plan(), "base")
+    y = model.codec(padded((39, 50), (64, 30)))
+    assert y.shape[-2:] == (4, 4)  # of 64 × 50 pixels
+    assert y[0, :, :3].abs().min() > 0
+    assert y[0, :, 3:].abs().max() == 0
+    assert y[1, :, :, :2].abs().min() > 0
+    assert y[1, :, :, 2:].abs().max() == 0
 
 
 @pytest.mark.parametrize("size", [(17, 33), (1, 1), (16, 16), (5, 70)])

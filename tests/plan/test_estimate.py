@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,32 @@ def test_a_larger_model_is_not_alike(planned: Planned, store: Store) -> None:
     cost = estimate(plan, ledger(plan, store), store)
     assert cost.seconds == {}  # nor is a standalone, whose sizes are those of its parents
     assert cost.unknown == sum(trial.kind != "pixels" for trial in plan)  # which have no codec
+
+
+@pytest.mark.parametrize(
+    "train", ["accumulate: 2", "devices: 2", "deterministic: true", "batch: 4", "precision: bf16"]
+)
+def test_another_way_to_step_is_not_alike(train: str, planned: Planned, store: Store) -> None:
+    store.finish_all(planned())
+    plan = planned(changes={"train: {": f"train: {{{train}, "})
+    assert estimate(plan, ledger(plan, store), store).unknown == len(plan)
+
+
+def test_what_a_model_starts_from_makes_its_steps_no_slower(
+    planned: Planned, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "a.pt").write_bytes(b"a")
+    (tmp_path / "b.pt").write_bytes(b"b")
+
+    def on(file: str) -> Plan:
+        tasks = f"tasks: {{depth: {{weights: {tmp_path}/{file}}}}}\ntrain: {{"
+        return planned(changes={"train: {": tasks})
+
+    store.finish_all(on("a.pt"))
+    plan = on("b.pt")
+    cost = estimate(plan, ledger(plan, store), store)
+    assert cost.seconds
+    assert cost.unknown == 0
 
 
 def test_evaluations_alone_cost_no_training(planned: Planned, store: Store) -> None:

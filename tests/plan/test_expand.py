@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tcc import registry
 from tcc.plan import expand
 from tcc.records import FrozenMap, Plan
 from tcc.spec import load_spec
@@ -160,15 +161,19 @@ def test_a_recipe_holds_what_the_trial_uses(planned: Planned) -> None:
     assert base.recipe.datasets[0].fingerprint
 
 
+def metrics(*tasks: str) -> tuple[str, ...]:
+    return tuple(
+        f"{task}/{metric.name}" for task in tasks for metric in registry.load("tasks", task).metrics
+    )
+
+
 def test_evaluations_measure_what_a_trial_reports(planned: Planned) -> None:
     found = {
         (trial.kind, trial.tasks): [e.metrics for e in trial.evaluations] for trial in planned()
     }
-    assert found["base", ("depth",)] == [
-        ("depth/rmse", "reconstruction/psnr", "reconstruction/ms-ssim")
-    ]
-    assert found["enhancement", ("depth", "segmentation")] == [("segmentation/miou",)]
-    assert found["pixels", ("depth",)] == [("depth/rmse",)]
+    assert found["base", ("depth",)] == [metrics("depth", "reconstruction")]
+    assert found["enhancement", ("depth", "segmentation")] == [metrics("segmentation")]
+    assert found["pixels", ("depth",)] == [metrics("depth")]
 
 
 @pytest.fixture
@@ -193,9 +198,12 @@ def test_an_evaluation_on_data_without_the_labels_is_dropped(planned: Planned, k
         (trial.kind, trial.tasks): [(e.dataset.name, e.metrics) for e in trial.evaluations]
         for trial in plan
     }
-    image = ("reconstruction/psnr", "reconstruction/ms-ssim")
-    assert found["base", ("depth",)] == [("scenes", ("depth/rmse", *image)), ("kodak", image)]
-    assert found["enhancement", ("depth", "segmentation")] == [("scenes", ("segmentation/miou",))]
+    image = metrics("reconstruction")
+    assert found["base", ("depth",)] == [
+        ("scenes", metrics("depth", "reconstruction")),
+        ("kodak", image),
+    ]
+    assert found["enhancement", ("depth", "segmentation")] == [("scenes", metrics("segmentation"))]
     assert {trial.id for trial in plan} == {trial.id for trial in planned()}
     only = planned(changes=changes | {"train: {steps": "evaluate: [{data: kodak}]\ntrain: {steps"})
     for trial in only:
@@ -254,3 +262,10 @@ def test_the_plan_is_frozen(planned: Planned) -> None:
     trial = planned().trials[0]
     assert isinstance(trial.axes, FrozenMap)
     assert hash(trial) == hash(planned().trials[0])
+
+
+def test_a_trial_is_trained_as_its_own_task_asks(planned: Planned) -> None:
+    plan = planned(changes={"steps: 20": "enhancement: {steps: 8}, depth: {steps: 7}"})
+    steps = {(trial.kind, trial.tasks[-1]): trial.recipe.train.steps for trial in plan}
+    assert steps["base", "depth"] == 7
+    assert steps["enhancement", "reconstruction"] == 8

@@ -26,7 +26,9 @@ def test_plan_json(planned: Planned, store: Store) -> None:
     plan = planned()
     store.finish(plan.trials[0])
     found = json.loads(json.dumps(plan_json(plan, ledger(plan, store))))
-    assert [*found] == ["study", "counts", "trials"]
+    assert [*found] == ["study", "counts", "trials", "left_out"]
+    assert found["left_out"] == []
+    assert plan_json(plan, ledger(plan, store), ("x on y: z",))["left_out"] == ["x on y: z"]
     assert found["counts"]["total"] == len(plan) == len(found["trials"])
     assert sum(found["counts"]["by_kind"].values()) == len(plan)
     assert found["counts"]["by_state"]["cached"] == 1
@@ -83,14 +85,15 @@ def test_the_tree_shows_every_trial_once(planned: Planned, store: Store) -> None
     base = next(trial for trial in plan if trial.kind == "base")
     store.finish(base)
     console = Console(width=200, file=io.StringIO())
-    tree.print_plan(plan, ledger(plan, store), store, console)
+    tree.print_plan(plan, ledger(plan, store), store, left_out=["x on [y]: z"], console=console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    drawn = text.split("some: ")[0].splitlines()[1:]
+    drawn = text.split("left out")[0].splitlines()[1:]
     counts = [line.split(" × ")[0].split()[-1] for line in drawn if " × " in line]
     assert sum(map(int, counts)) + len(drawn) - len(counts) == len(plan)
     assert any(f"{base.label}  cached" in line for line in drawn)
     assert f"{len(plan)} trials" in text
     assert "have no history" in text
+    assert "\nleft out x on [y]: z\n" in text
 
 
 def test_the_smoke_plan_imports_no_torch_and_is_quick() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tcc.records import (
+    LOOP_VERSION,
     SCHEMA,
     DatasetUse,
     EvaluationRecord,
@@ -53,10 +54,14 @@ def make_trial(
     train = TrainRecipe(
         steps=1,
         batch=1,
+        accumulate=1,
+        devices=1,
         lr=1e-3,
+        warmup=0.0,
         decay=0.0,
         clip=1.0,
         precision="fp32",
+        deterministic=False,
         threads=1,
         rate_ramp=0.0,
         rate_start=1.0,
@@ -77,7 +82,9 @@ def make_trial(
         axes={},
         seed=0,
         variant="",
-        recipe=Recipe(method=method, tasks=(), datasets=(data,), train=train, loop_version=1),
+        recipe=Recipe(
+            method=method, tasks=(), datasets=(data,), train=train, loop_version=LOOP_VERSION
+        ),
         needs=needs,
         evaluations=tuple(
             EvaluationSpec(id=id, dataset=data, split="val", rate="estimated", metrics=())
@@ -169,7 +176,11 @@ def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> Trial
             rd_cost=((1, 1.0),),
             last_terms={},
             num_parameters={},
+            kmac_per_pixel={},
+            kmac_size=(64, 64),
+            initial_weights={},
             checkpoint_sha256=store.save_checkpoint(trial.id, lambda path: _write(path, weights)),
+            last_sha256="",
             parents_sha256=parents,
         )
         record = TrialRecord(

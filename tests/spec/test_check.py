@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tcc import registry
 from tcc.spec import load_spec
 
 Write = Callable[[str], Path]
@@ -91,8 +90,8 @@ def test_all_problems_of_a_spec_are_listed_with_their_lines(problems: Problems) 
         (28, "tasks.depht: unknown task 'depht'"),
         (28, "tasks.depth.model: unknown value 'smal'"),
         (30, "train.steps: is 'many': it must be a valid integer"),
-        (31, "train.stps: unknown key 'stps': there is batch, clip, crop, decay"),
-        (32, f"train.bas: unknown trial kind 'bas': there is {KINDS}; did you mean 'base'?"),
+        (31, "train.stps: unknown key 'stps': there is accumulate, batch, clip, crop, decay"),
+        (32, "train.bas: unknown trial kind or task 'bas': there is pretrain, base, "),
         (33, "train.base.lr: is 'fast': it must be a valid number"),
         (33, "train.base.stepz: unknown key 'stepz'"),
         (34, "train.flip: is 1: it must be a valid boolean"),
@@ -182,21 +181,6 @@ def test_one_problem_each(old: str, new: str, expected: str, good: str, problems
     assert found.startswith(expected)
 
 
-def test_a_pair_needs_the_labels_of_its_tasks(
-    good: str, problems: Problems, tmp_path: Path
-) -> None:
-    from PIL import Image
-
-    for index in range(4):
-        Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
-    text = good.replace("base: depth", "dataset: photos, base: depth")
-    text = text.replace("data:\n", f"data:\n  photos: {{type: images, root: {tmp_path}}}\n")
-    assert problems(text) == [
-        "6: pairs[0].base: the data set 'photos' has no labels 'disparity', which the task "
-        "'depth' needs: it has image"
-    ]
-
-
 def test_a_root_that_is_not_there_is_a_problem_at_its_line(good: str, problems: Problems) -> None:
     text = good.replace("data:\n", "data:\n  photos:\n    type: voc\n    root: /nowhere/at/all\n")
     text = text.replace("base: depth", "dataset: scenes, base: depth")
@@ -216,44 +200,33 @@ def test_a_voc_root_is_found_through_the_environment(
     assert found.startswith("3: data.photos.root: /nowhere/else: ")
 
 
-def test_all_pairs(write: Write, good: str) -> None:
-    head, grid = good.split("pairs:")[0], "grid:" + good.split("grid:")[1]
-    for pairs in ("all", "{all: scenes}"):
-        spec = load_spec(write(f"{head}pairs: {pairs}\n{grid}"))
-        tasks = registry.names("tasks")
-        found = {(pair.base, pair.enhancement) for pair in spec.pairs}
-        assert {("depth", "reconstruction"), ("reconstruction", "depth")} <= found
-        assert len(found) == len(spec.pairs) == len(tasks) * (len(tasks) - 1)
-
-
-def test_all_tasks_on_one_side(write: Write, good: str) -> None:
-    spec = load_spec(write(good), ["pairs.0.enhancement=all"])
-    assert {pair.base for pair in spec.pairs} == {"depth"}
-    assert {pair.enhancement for pair in spec.pairs} == set(registry.names("tasks")) - {"depth"}
-
-
-def test_all_pairs_of_several_data_sets_need_a_name(good: str, problems: Problems) -> None:
-    text = good.replace("data:\n", "data:\n  more: {type: scenes}\n")
-    text = text.replace("pairs:\n  - {base: depth, enhancement: reconstruction}", "pairs: all")
-    assert problems(text) == [
-        "5: pairs: on which data set? There is more, scenes: write `pairs: {all: more}`"
+@pytest.mark.parametrize(
+    ("value", "path", "message"),
+    [
+        ("-1", "", "is -1: it must be greater than 0"),
+        ("x", "", "is 'x': it must be a valid number"),
+        ("{depth: -1}", ".depth", "is -1: it must be greater than 0"),
+    ],
+)
+def test_a_value_of_several_types_has_one_problem(
+    value: str, path: str, message: str, good: str, problems: Problems
+) -> None:
+    assert problems(good, f"model.pretrain_lambda={value}") == [
+        f"command line: model.pretrain_lambda{path}: {message}"
     ]
 
 
-def test_a_pairs_own_grid_replaces_the_studys(write: Write, good: str) -> None:
-    from tcc.spec import pair_grid
-
-    spec = load_spec(
-        write(good),
-        ["pairs.0.grid={lambda_e: {reconstruction: 5}, beta_mode: relative}",
-         "grid.lambda_b={log: [0.001, 1, 4]}", "grid.enhance_at={lambda_b: [0.01, 0.1]}"],
-    )  # fmt: skip
-    grid = pair_grid(spec, spec.pairs[0])
-    assert grid.lambda_e == (5.0,)
-    assert grid.lambda_b == (0.001, 0.01, 0.1, 1.0)
-    assert grid.enhance_at == (0.01, 0.1)
-    assert grid.beta == (0.0, 0.1)
-    assert grid.beta_mode == "relative"
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [("train.own=1", "train.own: is 1: it must be a mapping"),
+     ("train.own={steps: 3}", "train.own: unknown trial kind or task 'own'"),
+     ("data.scenes.params=1", "data.scenes.params: unknown key 'params'")],
+)  # fmt: skip
+def test_the_names_of_what_gathers_keys_are_no_keys(
+    override: str, found: str, good: str, problems: Problems
+) -> None:
+    (problem,) = problems(good, override)
+    assert problem.startswith(f"command line: {found}")
 
 
 def test_a_rounded_value_finds_its_place_in_a_log_spaced_grid(write: Write, good: str) -> None:

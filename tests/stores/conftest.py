@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcc.records import (
+    LOOP_VERSION,
     SCHEMA,
     DatasetUse,
     EvaluationRecord,
@@ -30,10 +31,14 @@ from tcc.stores import Store, open_store
 TRAIN = TrainRecipe(
     steps=40,
     batch=4,
+    accumulate=1,
+    devices=1,
     lr=1e-3,
+    warmup=0.0,
     decay=0.3,
     clip=1.0,
     precision="fp32",
+    deterministic=False,
     threads=1,
     rate_ramp=0.5,
     rate_start=0.05,
@@ -81,7 +86,7 @@ def make_trial() -> Callable[..., TrialSpec]:
                 tasks=(PluginUse(name="depth", plugin="depth", version=2, params={}),),
                 datasets=(DATASET,),
                 train=TRAIN,
-                loop_version=1,
+                loop_version=LOOP_VERSION,
             ),
             needs=(),
             evaluations=(_evaluation_spec("ev1"),),
@@ -143,7 +148,11 @@ def make_record(
                 rd_cost=((10, 1e300), (20, -0.0), (30, rd_cost)),
                 last_terms={"total": 2 / 3},
                 num_parameters={"g_a": 123},
+                kmac_per_pixel={"codec.analysis": 1 / 3, "total": 1 / 3},
+                kmac_size=(64, 64),
+                initial_weights={"depth": "random"},
                 checkpoint_sha256=CHECKPOINT,
+                last_sha256="d" * 64,
                 parents_sha256={},
             ),
             evaluations=(make_evaluation(id, images=images),),

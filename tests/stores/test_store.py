@@ -209,6 +209,28 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(store):
     ]
 
 
+def test_last_weights_go_with_the_checkpoint_that_they_came_with(store):
+    store.save_checkpoint("aa11", lambda path: path.write_bytes(b"best"))
+    digest = store.save_last("aa11", lambda path: path.write_bytes(b"last"))
+    assert digest == hashlib.sha256(b"last").hexdigest()
+    last = store.checkpoint("aa11").with_name("last.safetensors")
+    assert last.read_bytes() == b"last"
+    assert store.checkpoint("aa11").read_bytes() == b"best"
+    store.save_checkpoint("aa11", lambda path: path.write_bytes(b"of another training"))
+    assert not last.exists()
+
+
+def test_the_state_of_a_training_is_kept_until_it_is_cleared(store):
+    assert store.state("aa11") is None
+    store.clear_state("aa11")  # none is no error
+    for content in (b"step 1", b"step 2"):
+        store.save_state("aa11", lambda path, content=content: path.write_bytes(content))
+        assert store.state("aa11").read_bytes() == content
+    store.clear_state("aa11")
+    assert store.state("aa11") is None
+    assert list((store.directory / "trials" / "aa11").iterdir()) == []
+
+
 def test_safetensors_can_write_a_checkpoint(store):
     numpy = pytest.importorskip("numpy")
     from safetensors.numpy import load_file, save_file
@@ -254,6 +276,9 @@ def test_a_reader_changes_nothing(tmp_path, make_trial, make_record, failure):
         lambda: reader.fail(failure),
         lambda: reader.clear_failure("aa11"),
         lambda: reader.save_checkpoint("aa11", lambda path: None),
+        lambda: reader.save_last("aa11", lambda path: None),
+        lambda: reader.save_state("aa11", lambda path: None),
+        lambda: reader.clear_state("aa11"),
         lambda: reader.write_progress(_progress()),
         lambda: reader.append_metrics("aa11", 1, {}),
         lambda: reader.write_study("tiny", "plan.json", ""),
@@ -262,6 +287,7 @@ def test_a_reader_changes_nothing(tmp_path, make_trial, make_record, failure):
         with pytest.raises(StoreError, match="reading only"):
             write()
     assert reader.result_ids() == set()
+    assert reader.state("aa11") is None
     assert reader.studies() == ()
     reader.log_path("aa11")
     reader.preview_dir("aa11")

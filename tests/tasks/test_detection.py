@@ -1,7 +1,6 @@
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from torchvision.tv_tensors import BoundingBoxes
 
 from tcc import registry
 from tcc.formats.sample import Batch
@@ -14,135 +13,6 @@ def _batch(targets, size=64):
     keys = tuple(str(index) for index in range(len(targets)))
     image = torch.rand(len(targets), 3, size, size)
     return Batch(keys=keys, image_B3HW=image, labels={"boxes": targets})
-
-
-def _found(boxes, labels, scores):
-    return {
-        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.tensor(labels, dtype=torch.int64),
-        "scores": torch.tensor(scores, dtype=torch.float32),
-    }
-
-
-def _measured(predictions, targets):
-    accumulator = TASK.accumulator(TASK.Params(), CLASSES)
-    assert accumulator.update(predictions, _batch(targets)) == [{} for _ in targets]
-    return accumulator.compute()
-
-
-def _random_boxes(count, rng):
-    corner = 200 * torch.rand(count, 2, generator=rng)
-    return torch.cat([corner, corner + 4 + 180 * torch.rand(count, 2, generator=rng)], dim=1)
-
-
-@pytest.fixture
-def random_set(target):
-    """Images with random boxes, crowds among them, and shaken, mislabelled detections."""
-    rng = torch.Generator().manual_seed(3)
-    targets, predictions = [], []
-    for index in range(12):
-        count = index % 5
-        boxes = _random_boxes(count, rng)
-        labels = torch.randint(1, 3, (count,), generator=rng)  # class z never occurs
-        crowd = torch.rand(count, generator=rng) < 0.2
-        targets.append(target(boxes.tolist(), labels.tolist(), crowd.tolist()))
-        shaken = boxes + 3 * torch.randn(count, 4, generator=rng)
-        extra = _random_boxes(3, rng)
-        predictions.append(
-            {
-                "boxes": torch.cat([shaken, extra]),
-                "labels": torch.cat([labels, torch.randint(1, 4, (3,), generator=rng)]),
-                "scores": torch.rand(count + 3, generator=rng),
-            }
-        )
-    return predictions, targets
-
-
-def _as_coco_files_say(predictions, targets):
-    """The same by pycocotools' own way in: a ground-truth document and a list of results."""
-    truth = COCO()
-    rows, results = [], []
-    for image, (prediction, label) in enumerate(zip(predictions, targets, strict=True), start=1):
-        for box, category, crowd in zip(label["boxes"], label["labels"], label["crowd"]):
-            x1, y1, x2, y2 = box.tolist()
-            rows.append(
-                {
-                    "id": len(rows) + 1,
-                    "image_id": image,
-                    "category_id": int(category),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": int(crowd),
-                }
-            )
-        for box, category, score in zip(*(prediction[k] for k in ("boxes", "labels", "scores"))):
-            x1, y1, x2, y2 = box.tolist()
-            results.append(
-                {
-                    "image_id": image,
-                    "category_id": int(category),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": float(score),
-                }
-            )
-    truth.dataset = {
-        "info": {},
-        "images": [{"id": index} for index in range(1, len(targets) + 1)],
-        "categories": [{"id": index, "name": name} for index, name in enumerate(CLASSES, 1)],
-        "annotations": rows,
-    }
-    truth.createIndex()
-    evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    return evaluation.stats
-
-
-def test_all_twelve_numbers_are_those_of_pycocotools(random_set):
-    values = _measured(*random_set)
-    expected = _as_coco_files_say(*random_set)
-    assert 0.02 < values["map"] < 0.98
-    assert list(values.values()) == pytest.approx(list(expected), abs=1e-6)
-    assert [metric.name for metric in TASK.metrics] == list(values)
-
-
-def test_pycocotools_is_silent(random_set, capfd):
-    _measured(*random_set)
-    assert capfd.readouterr().out == ""
-
-
-def test_perfect_detections_and_sizes_that_do_not_occur(target):
-    targets = [target([[2, 2, 22, 22], [30, 30, 50, 60]], [1, 3]), target([], [])]
-    predictions = [
-        _found(t["boxes"].tolist(), t["labels"].tolist(), [0.9] * len(t["labels"])) for t in targets
-    ]
-    values = _measured(predictions, targets)
-    assert [values[name] for name in ("map", "map_50", "map_small")] == pytest.approx([1.0] * 3)
-    assert "map_medium" not in values  # -1 for pycocotools
-    assert "mar_large" not in values
-
-
-def test_half_of_the_objects_found_by_hand(target):
-    # precision is 1 up to recall 0.5: 51 of COCO's 101 recall levels
-    targets = [target([[0, 0, 20, 20], [40, 40, 60, 60]], [1, 1])]
-    values = _measured([_found([[0, 0, 20, 20]], [1], [0.8])], targets)
-    assert values["map"] == pytest.approx(51 / 101)
-    assert values["mar_100"] == pytest.approx(0.5)
-
-
-def test_a_detection_in_a_crowd_is_not_counted_against_the_detector(target):
-    boxes = [[0, 0, 20, 20], [30, 30, 60, 60]]
-    predictions = [_found([boxes[0], [32, 32, 45, 45]], [1, 1], [0.5, 0.9])]
-    honoured = _measured(predictions, [target(boxes, [1, 1], [False, True])])
-    counted = _measured(predictions, [target(boxes, [1, 1], [False, False])])
-    assert honoured["map"] == pytest.approx(1.0)
-    assert counted["map"] < 0.6
-
-
-def test_no_detection_and_no_object(target):
-    assert _measured([_found([], [], [])], [target([[0, 0, 20, 20]], [1])])["map"] == 0
-    assert _measured([_found([[0, 0, 9, 9]], [1], [0.9])], [target([], [])]) == {}
 
 
 @pytest.fixture
@@ -173,6 +43,39 @@ def test_crowds_and_boxes_without_area_are_not_trained_on(model, target, trainin
     assert torch.equal(*losses)
 
 
+def test_boxes_are_clipped_to_their_own_image_for_training(model, target, make_padded):
+    batch = make_padded((48, 40), (33, 70))
+    seen = []
+    model.detector.roi_heads.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[3]))
+    boxes = [[-5, 30, 45, 60], [50, 2, 60, 9], [4, 47.5, 9, 50]]
+    labels = [target(boxes, [1, 2, 3]), target(boxes, [1, 2, 3])]
+    before = [label["boxes"].clone() for label in labels]
+    batch = Batch(
+        keys=batch.keys, image_B3HW=batch.image_B3HW, labels={"boxes": labels}, sizes=batch.sizes
+    )
+    model.distortion(batch.image_B3HW, batch)
+    first, second = seen[0]
+    assert first["boxes"].tolist() == [[0, 30, 40, 48], [4, 47.5, 9, 48]]
+    assert first["labels"].tolist() == [1, 3]
+    assert second["boxes"].tolist() == [[0, 30, 45, 33], [50, 2, 60, 9]]
+    assert second["labels"].tolist() == [1, 2]
+    assert first["boxes"].dtype == torch.float32
+    assert all(torch.equal(label["boxes"], old) for label, old in zip(labels, before))
+
+
+def test_labels_may_be_bounding_boxes_of_float64(model, target):
+    plain = target([[4, 4, 20, 24]], [2])
+    boxes = BoundingBoxes(plain["boxes"], format="XYXY", canvas_size=(64, 64))
+    first = _batch([plain])
+    second = Batch(
+        keys=first.keys, image_B3HW=first.image_B3HW, labels={"boxes": [{**plain, "boxes": boxes}]}
+    )
+    model.eval()
+    losses = [model.distortion(batch.image_B3HW, batch) for batch in (first, second)]
+    assert type(losses[1]) is torch.Tensor
+    assert torch.equal(*losses)
+
+
 def test_evaluation_leaves_batchnorm_and_layers_in_evaluation_mode(target):
     params = TASK.Params(model="fasterrcnn_mobilenet_v3_large_320_fpn")
     model = TASK.build(params, CLASSES).eval()
@@ -197,10 +100,65 @@ def test_training_losses_are_torchvisions(model, target):
     torch.manual_seed(5)
     ours = model.distortion(batch.image_B3HW, batch)
     torch.manual_seed(5)
-    targets = [{key: label[key] for key in ("boxes", "labels")} for label in batch.labels["boxes"]]
+    targets = [
+        {"boxes": label["boxes"].float(), "labels": label["labels"]}
+        for label in batch.labels["boxes"]
+    ]
     theirs = model.detector(list(batch.image_B3HW), targets)
     assert len(theirs) == 4
     torch.testing.assert_close(ours, sum(theirs.values()))
+
+
+def test_a_detector_gets_each_image_without_its_padding(model, make_padded):
+    batch = make_padded((48, 40), (33, 70))
+    seen = []
+    model.detector.rpn.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.train().distortion(batch.image_B3HW, batch)
+    assert [tuple(size) for size in seen[0].image_sizes] == [(48, 40), (33, 70)]
+    torch.testing.assert_close(seen[0].tensors[0, :, :48, :40], batch.image_B3HW[0, :, :, :40])
+    assert not seen[0].tensors[0, :, :, 40:].any()
+
+
+def test_found_boxes_are_in_pixels_of_the_image_which_stays_as_it_is(target):
+    params = TASK.Params(model="fasterrcnn_mobilenet_v3_large_320_fpn")
+    model = TASK.build(params, CLASSES).eval()
+    inside = []
+
+    def keep(_module, inputs, outputs):
+        sizes, found = inputs[2], outputs[0]
+        inside.append((sizes, [item["boxes"].clone() for item in found]))
+
+    model.detector.roi_heads.register_forward_hook(keep)
+    image = torch.rand(2, 3, 67, 123)
+    before = image.clone()
+    found = model.predict(image)
+    (sizes, boxes) = inside[0]
+    assert [tuple(size) for size in sizes] == [(320, 587)] * 2  # 123 · 320 / 67, rounded down
+    assert len(boxes[0]) > 10
+    ratio = torch.tensor([123 / 587, 67 / 320, 123 / 587, 67 / 320])
+    torch.testing.assert_close(found[0]["boxes"], boxes[0] * ratio)
+    assert (found[0]["boxes"] <= torch.tensor([123, 67, 123, 67]) + 1e-3).all()
+    batch = Batch(
+        keys=("a", "b"), image_B3HW=image, labels={"boxes": [target([[4, 4, 30, 40]], [2])] * 2}
+    )
+    model.distortion(image, batch)
+    assert torch.equal(image, before)  # what PSNR is taken of
+
+
+@pytest.mark.parametrize("size", [(33, 47), (480, 640), (1024, 2048)])
+def test_a_light_detector_takes_any_size_in_bfloat16_and_channels_last(size, target):
+    model = TASK.build(TASK.Params(), CLASSES).to(memory_format=torch.channels_last)
+    image = torch.rand(1, 3, *size).contiguous(memory_format=torch.channels_last)
+    batch = Batch(keys=("a",), image_B3HW=image, labels={"boxes": [target([[3, 3, 25, 31]], [2])]})
+    with torch.autocast("cpu", torch.bfloat16):
+        distortion = model.train().distortion(image.bfloat16(), batch)
+    distortion.backward()
+    assert distortion.dtype == torch.float32
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = model.eval().predict(image.bfloat16())
+    assert found["boxes"].dtype == torch.float32
+    assert (found["boxes"] <= torch.tensor([size[1], size[0]] * 2)).all()
 
 
 def test_a_small_detector_looks_at_the_images_own_size(model):

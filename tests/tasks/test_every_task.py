@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tcc import registry
 from tcc.records import MetricInfo
 
-NAMES = ("depth", "detection", "reconstruction", "segmentation")
-NETWORKS = ("depth", "detection", "segmentation")
+NAMES = ("classification", "depth", "detection", "reconstruction", "segmentation")
+NETWORKS = ("classification", "depth", "detection", "segmentation")
 
 
 @pytest.fixture(params=NAMES)
@@ -117,6 +117,28 @@ def test_distortion_in_evaluation_repeats_and_leaves_all_as_it_was(task, classes
     assert torch.equal(model.distortion(batch.image_B3HW + 0.1, batch), first)
     assert not any(module.training for module in model.modules())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_padded_batches_train(task, classes, make_padded, training):
+    batch = make_padded((48, 40), (33, 70), (48, 40))
+    model = _build(task, classes).train(training)
+    image = (batch.image_B3HW + 0.01).requires_grad_()
+    model.distortion(image, batch).backward()
+    assert image.grad.isfinite().all()
+    assert all(gradient.abs().sum() > 0 for gradient in batch.unpadded(image.grad))
+
+
+@pytest.mark.parametrize("name", ["classification", "detection", "reconstruction"])
+def test_what_stands_in_the_padding_counts_for_nothing(task, classes, make_padded):
+    batch = make_padded((48, 40), (33, 70), (48, 40))
+    model = _build(task, classes).eval()
+    other = torch.rand_like(batch.image_B3HW)
+    for image, own in zip(batch.unpadded(other), batch.unpadded(batch.image_B3HW + 0.1)):
+        image.copy_(own)
+    clean = model.distortion(batch.image_B3HW + 0.1, batch)
+    assert clean > 0
+    assert torch.equal(model.distortion(other, batch), clean)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

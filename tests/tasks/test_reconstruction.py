@@ -86,3 +86,35 @@ def test_ms_ssim_is_the_mean_over_the_images_it_applies_to():
     rows = accumulator.update([small[0]], _batch(small))
     assert set(rows[0]) == {"psnr"}
     assert accumulator.compute()["ms-ssim"] == pytest.approx(1.0)
+
+
+def test_distortion_of_a_padded_batch_is_over_each_images_own_pixels(make_padded):
+    batch = make_padded((20, 31), (28, 24), (20, 31))
+    image = batch.image_B3HW + 0.1 * torch.randn_like(batch.image_B3HW)
+    distortion = TASK.build(TASK.Params(), ()).distortion(image, batch)
+    pairs = zip(batch.unpadded(image), batch.unpadded(batch.image_B3HW))
+    errors = [255 * (ours - theirs).numpy().astype(np.float64) for ours, theirs in pairs]
+    expected = np.mean([np.sqrt(np.mean(error**2)) for error in errors])
+    assert distortion.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_psnr_at_the_codecs_scale_is_beside_that_at_full_size(original):
+    coded_original = torch.rand(3, 3, 10, 12)
+    decoded = coded_original + 0.1 * torch.randn_like(coded_original)
+    coded = Batch(
+        keys=("a", "b", "c"), image_B3HW=original, labels={}, coded=(decoded, coded_original)
+    )
+    prediction = original + 0.05 * torch.randn_like(original)
+    levels = [
+        np.rint(np.clip(255 * x.numpy().astype(np.float64), 0, 255))
+        for x in (decoded, coded_original)
+    ]
+    expected = 10 * np.log10(255**2 / ((levels[0] - levels[1]) ** 2).mean(axis=(1, 2, 3)))
+    plain_rows, plain = _measured(prediction, original)
+    accumulator = TASK.accumulator(TASK.Params(), ())
+    rows = accumulator.update(list(prediction), coded)
+    assert [row.pop("psnr_coded") for row in rows] == pytest.approx(list(expected), abs=1e-6)
+    assert rows == plain_rows
+    total = accumulator.compute()
+    assert total.pop("psnr_coded") == pytest.approx(expected.mean(), abs=1e-6)
+    assert total == plain

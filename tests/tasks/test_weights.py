@@ -1,20 +1,17 @@
+"""Initial weights by path; `test_published_weights` has those by name."""
+
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from torchvision.models import WeightsEnum
-from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
-from torchvision.models.segmentation import deeplabv3_resnet50, lraspp_mobilenet_v3_large
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from tcc import registry
 from tcc.errors import CheckpointError
 
-PUBLISHED = [
-    ("depth", "lraspp_mobilenet_v3_large"),
-    ("segmentation", "deeplabv3_resnet50"),
-    ("detection", "fasterrcnn_mobilenet_v3_large_320_fpn"),
-    ("detection", "fasterrcnn_resnet50_fpn_v2"),
-]
 CLASSES = ("a", "b", "c")
 
 
@@ -23,79 +20,17 @@ def _build(task_name, **params):
     return task.build(task.Params(**params), CLASSES)
 
 
-@pytest.fixture
-def offline(monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise AssertionError("weights were downloaded")
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", refuse)
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-
-
-@pytest.mark.parametrize(("task_name", "model"), PUBLISHED)
-def test_nothing_is_downloaded_by_default(task_name, model, offline):
-    assert list(_build(task_name, model=model).parameters())
-
-
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize(
-    ("task_name", "model", "weights", "published", "part", "last_layers"),
+    ("task_name", "part"),
     [
-        (
-            "depth",
-            "lraspp_mobilenet_v3_large",
-            "LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1",
-            lambda: lraspp_mobilenet_v3_large(num_classes=21, weights_backbone=None),
-            "network.lraspp",
-            {"classifier.low_classifier", "classifier.high_classifier"},
-        ),
-        (
-            "segmentation",
-            "deeplabv3_resnet50",
-            "DeepLabV3_ResNet50_Weights.DEFAULT",
-            lambda: deeplabv3_resnet50(num_classes=21, weights_backbone=None, aux_loss=True),
-            "network.deeplab",
-            {"classifier.4", "aux_classifier.4"},
-        ),
-        (
-            "detection",
-            "fasterrcnn_mobilenet_v3_large_320_fpn",
-            "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1",
-            lambda: fasterrcnn_mobilenet_v3_large_320_fpn(num_classes=91, weights_backbone=None),
-            "detector",
-            {"roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"},
-        ),
+        ("classification", "network"),
+        ("depth", "network"),
+        ("segmentation", "network.dense"),
+        ("detection", "detector"),
     ],
 )
-def test_torchvision_weights_keep_all_but_the_last_layer(
-    task_name, model, weights, published, part, last_layers, monkeypatch
-):
-    state = published().state_dict()
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_args, **_kwargs: state)
-    own = _build(task_name, model=model, weights=weights).state_dict()
-    inner = {key.removeprefix(f"{part}."): value for key, value in own.items()}
-    assert inner.keys() <= state.keys()
-    anew = {key.rpartition(".")[0] for key in inner if not torch.equal(inner[key], state[key])}
-    assert anew == last_layers
-
-
-def test_backbone_weights_are_loaded_into_the_backbone(monkeypatch):
-    from torchvision.models import mobilenet_v3_large
-
-    state = mobilenet_v3_large().state_dict()
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_args, **_kwargs: state)
-    model = _build(
-        "depth",
-        model="lraspp_mobilenet_v3_large",
-        weights="MobileNet_V3_Large_Weights.IMAGENET1K_V1",
-    )
-    loaded = model.network.lraspp.backbone["0"][0].weight
-    assert torch.equal(loaded, state["features.0.0.weight"])
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("task_name", ["depth", "segmentation", "detection"])
-def test_a_state_dict_is_loaded_whole(task_name, suffix, tmp_path):
-    part = {"depth": "network", "segmentation": "network.dense", "detection": "detector"}[task_name]
+def test_a_state_dict_is_loaded_whole(task_name, part, suffix, tmp_path):
     torch.manual_seed(1)
     source = _build(task_name, width=8)
     path = tmp_path / f"weights{suffix}"
@@ -138,6 +73,80 @@ def test_a_file_of_something_else_is_named(tmp_path):
         _build("depth", width=8, weights=str(path))
 
 
+def _counters(state):
+    return {name for name in state if name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize("saved_frozen", [True, False])
+@pytest.mark.parametrize("loaded_frozen", [True, False])
+def test_states_with_and_without_batch_counters_load(saved_frozen, loaded_frozen, tmp_path):
+    """Frozen normalisation counts no batches: its state dicts lack what a trained one's have."""
+    path = tmp_path / "weights.pt"
+    model = "lraspp_mobilenet_v3_large"
+    source = _build("depth", model=model, freeze_batch_norm=saved_frozen).eval()
+    for name, tensor in source.state_dict().items():
+        if name.endswith("running_mean"):
+            tensor += 0.1
+    state = source.network.lraspp.state_dict()
+    assert bool(_counters(state)) != saved_frozen
+    torch.save(state, path)
+    loaded = _build("depth", model=model, weights=str(path), freeze_batch_norm=loaded_frozen).eval()
+    assert bool(_counters(loaded.state_dict())) != loaded_frozen
+    image = torch.rand(1, 3, 40, 50)
+    torch.testing.assert_close(loaded(image), source(image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["stray.num_batches_tracked", "lost"])
+def test_counters_of_nothing_and_lost_statistics_are_refused(change, tmp_path):
+    path = tmp_path / "weights.pt"
+    state = _build("depth", model="lraspp_mobilenet_v3_large").network.lraspp.state_dict()
+    if change == "lost":
+        del state["backbone.0.1.running_mean"]
+    else:
+        state[change] = torch.tensor(3)
+    torch.save(state, path)
+    wrong = "running_mean is missing" if change == "lost" else f"{change} is unexpected"
+    with pytest.raises(CheckpointError, match=wrong):
+        _build("depth", model="lraspp_mobilenet_v3_large", weights=str(path))
+
+
+def _frozen(module):
+    """Which of its normalisation layers are frozen: all, some, none."""
+    kinds = {
+        isinstance(item, FrozenBatchNorm2d)
+        for item in module.modules()
+        if isinstance(item, FrozenBatchNorm2d | nn.BatchNorm2d)
+    }
+    return {(True,): "all", (False,): "none"}.get(tuple(kinds), "some")
+
+
+@pytest.mark.parametrize(("freeze", "expected"), [(None, "all"), (True, "all"), (False, "none")])
+def test_normalisation_from_a_file_is_frozen_unless_asked_otherwise(freeze, expected, tmp_path):
+    path = tmp_path / "weights.pt"
+    source = _build("classification", model="resnet18")
+    assert _frozen(source) == "none"
+    torch.save(source.network.resnet.state_dict(), path)
+    model = _build("classification", model="resnet18", weights=str(path), freeze_batch_norm=freeze)
+    assert _frozen(model) == expected
+
+
+def test_a_path_is_absolute_and_its_file_shapes_the_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = registry.load("tasks", "depth")
+    params = task.Params(weights="here/weights.pt")  # which need not be there yet
+    assert params.weights == str(tmp_path / "here/weights.pt")
+    assert params.files() == {"weights": tmp_path / "here/weights.pt"}
+    assert params.initial_weights() == "file"
+    assert task.Params.model_validate(params.model_dump(mode="json")) == params
+    assert task.Params(weights="~/weights.pt").files() == {"weights": Path.home() / "weights.pt"}
+
+
+def test_random_weights_come_from_no_file():
+    params = registry.load("tasks", "depth").Params()
+    assert params.files() == {}
+    assert params.initial_weights() == "random"
+
+
 @pytest.mark.parametrize(
     ("model", "weights"),
     [
@@ -150,8 +159,3 @@ def test_names_that_do_not_fit_are_refused_with_the_spec(model, weights):
     task = registry.load("tasks", "segmentation")
     with pytest.raises(ValidationError, match="do not fit model"):
         task.Params(model=model, weights=weights)
-
-
-def test_an_unknown_name_lists_what_there_is(offline):
-    with pytest.raises(CheckpointError, match=r"ResNet50_Weights\.IMAGENET1K_V2"):
-        _build("segmentation", model="deeplabv3_resnet50", weights="ResNet50_Weights.IMAGENET9")

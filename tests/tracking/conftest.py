@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from tcc.records import (
+    LOOP_VERSION,
     SCHEMA,
     DatasetUse,
     EvaluationRecord,
@@ -79,7 +80,7 @@ def make_trial() -> Callable[..., TrialSpec]:
                 tasks=(PluginUse(name="depth", plugin="depth", version=1, params={}),),
                 datasets=(SCENES,),
                 train=_train(),
-                loop_version=1,
+                loop_version=LOOP_VERSION,
             ),
             needs=("bb22",),
             evaluations=(),
@@ -103,7 +104,11 @@ def record(make_trial: Callable[..., TrialSpec]) -> TrialRecord:
             rd_cost=((30, 0.5),),
             last_terms={"total": 1.0},
             num_parameters={"g_a": 1},
+            kmac_per_pixel={"total": 1.5},
+            kmac_size=(64, 64),
+            initial_weights={"depth": "random"},
             checkpoint_sha256="c" * 64,
+            last_sha256="c" * 64,
             parents_sha256={},
         ),
         evaluations=(
@@ -176,10 +181,14 @@ def _train() -> TrainRecipe:
     return TrainRecipe(
         steps=40,
         batch=4,
+        accumulate=1,
+        devices=1,
         lr=1e-3,
+        warmup=0.0,
         decay=0.3,
         clip=1.0,
         precision="fp32",
+        deterministic=False,
         threads=1,
         rate_ramp=0.5,
         rate_start=0.05,

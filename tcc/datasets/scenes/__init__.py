@@ -62,17 +62,18 @@ class Params(DatasetParams):
 
 @dataclass(frozen=True)
 class ScenesSplit:
-    """Scenes as samples; ``rows``: where each frame stands in the COCO index."""
+    """Scenes as samples; ``rows``: where each frame stands in the COCO index; ``height_width``: of
+    every scene in pixels."""
 
     frames: tuple[Frame, ...]
     rows: tuple[int, ...]
     instances: CocoInstances
+    height_width: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
-        import numpy as np
         import torch
 
         from tcc.formats import cityscapes, image
@@ -81,17 +82,19 @@ class ScenesSplit:
         files = self.frames[index]
         pixels = image.read_rgb(files.image)
         boxes = self.instances.boxes(self.rows[index])
-        as_written = np.arange(256, dtype=np.uint8)  # these label ids are the train ids already
         return Sample(
             key=files.key,
             image=image_tensor(pixels),
             labels={
                 "boxes": box_labels(boxes, *pixels.shape[:2]),
-                "label_ids": mask_label(cityscapes.read_label_ids(files.label_ids, as_written)),
+                "label_ids": mask_label(image.read_indices(files.label_ids)),
                 "disparity": mask_label(cityscapes.read_disparity(files.disparity)),
                 "class": torch.tensor(int(boxes.labels[boxes.area.argmax()]) - 1),
             },
         )
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.height_width
 
 
 class Scenes(Dataset):
@@ -99,7 +102,9 @@ class Scenes(Dataset):
 
     version: ClassVar[int] = 1  # of the generator as well: names the cache folder
     Params: ClassVar[type[DatasetParams]] = Params
-    tiny: ClassVar[dict[str, Any]] = {"size": 32, "train": 12, "val": 4, "classes": 3}
+
+    def tiny(self, folder: Path) -> dict[str, Any]:
+        return {"root": str(folder), "size": 32, "train": 12, "val": 4, "classes": 3}
 
     def describe(self, params: Params) -> DatasetInfo:
         shapes = SHAPE_NAMES[: params.classes]
@@ -145,6 +150,7 @@ class Scenes(Dataset):
             frames=tuple(cityscapes.frame(folder, on_disk, key) for key in keys),
             rows=tuple(row_of[key] for key in keys),
             instances=instances,
+            height_width=params.size,
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from tcc.codec.entropy import round_ste
+from tcc.codec.geometry import resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
 from tcc.methods.ttcc.kinds import RECONSTRUCTION
@@ -35,9 +36,9 @@ class BaseModel(TrialParts):
         self.origins = {}
 
     def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
-        y = self.codec(batch.image_B3HW)
+        y = self.codec(batch)
         y_hat = round_ste(y)
-        rate = bpp(self.codec.entropy(y, y_hat), batch)
+        rate = bpp(self.codec.training_bits(batch, y, y_hat), batch)
         distortion = self.branch.distortion(y_hat, batch)
         terms = {"distortion": distortion, "bpp": rate}
         total = self.lmbda * distortion + rate_weight * rate
@@ -50,19 +51,22 @@ class BaseModel(TrialParts):
         return {"total": total, **terms}
 
     def rd_cost(self, batch: Batch) -> Tensor:
-        y = self.codec(batch.image_B3HW)
+        y = self.codec(batch)
         y_hat = torch.round(y)
-        rate = bpp(self.codec.entropy.measure(y, y_hat), batch)
+        rate = bpp(self.codec.bits(batch, y, y_hat), batch)
         return self.lmbda * self.branch.distortion(y_hat, batch) + rate
 
     def measure(self, batch: Batch) -> Measured:
-        y = self.codec(batch.image_B3HW)
+        y = self.codec(batch)
         y_hat = torch.round(y)
-        outputs = {self.task: self.branch(y_hat, batch.size)}
+        coded = {self.task: self.branch.coded(y_hat, batch.size)}
         if self.auxiliary is not None:
-            outputs[RECONSTRUCTION] = self.auxiliary(y_hat, batch.size)
-        bits = streams("base", self.codec.entropy.measure(y, y_hat))
-        return Measured(bits_by_stream=bits, outputs=outputs)
+            coded[RECONSTRUCTION] = self.auxiliary.coded(y_hat, batch.size)
+        return Measured(
+            bits_by_stream=streams("base", self.codec.bits(batch, y, y_hat)),
+            outputs={task: resize_to(image, batch.size) for task, image in coded.items()},
+            coded=coded,
+        )
 
     def task_model(self, task: str) -> Any:
         branch = self.branch if task == self.task or self.auxiliary is None else self.auxiliary

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tcc.codec.entropy import round_ste
+from tcc.codec.geometry import resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
 from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
@@ -43,15 +44,15 @@ class EnhancementModel(TrialParts):
     def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
         frozen = {}
         if self.base is not None and (self.tower is not None or self.seen_of_base):
-            frozen["base_hat"] = torch.round(self.base(batch.image_B3HW))
+            frozen["base_hat"] = torch.round(self.base(batch))
         if self.entropy_only:
-            frozen["y"] = self.codec(batch.image_B3HW)
+            frozen["y"] = self.codec(batch)
         return frozen
 
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """y with gradients where it is trained, and Ŷ_b without."""
         frozen = self.frozen(batch)
-        y = frozen["y"] if self.entropy_only else self.codec(batch.image_B3HW)
+        y = frozen["y"] if self.entropy_only else self.codec(batch)
         return y, frozen.get("base_hat")
 
     def _side(self, base_hat: Tensor | None) -> Tensor | None:
@@ -69,7 +70,7 @@ class EnhancementModel(TrialParts):
     def loss(self, batch: Batch, rate_weight: float) -> Mapping[str, Tensor]:
         y, base_hat = self._latents(batch)
         y_hat = round_ste(y)
-        rate = bpp(self.codec.entropy(y, y_hat, self._side(base_hat)), batch)
+        rate = bpp(self.codec.training_bits(batch, y, y_hat, self._side(base_hat)), batch)
         if self.entropy_only:
             return {"total": rate, "bpp": rate}
         distortion = self.branch.distortion(self._seen(y_hat, base_hat), batch)
@@ -79,22 +80,26 @@ class EnhancementModel(TrialParts):
     def rd_cost(self, batch: Batch) -> Tensor:
         y, base_hat = self._latents(batch)
         y_hat = torch.round(y)
-        rate = bpp(self.codec.entropy.measure(y, y_hat, self._side(base_hat)), batch)
+        rate = bpp(self.codec.bits(batch, y, y_hat, self._side(base_hat)), batch)
         if self.entropy_only:
             return rate
         return self.lmbda * self.branch.distortion(self._seen(y_hat, base_hat), batch) + rate
 
     def measure(self, batch: Batch) -> Measured:
-        y = self.codec(batch.image_B3HW)
+        y = self.codec(batch)
         y_hat, base_hat, bits = torch.round(y), None, {}
         if self.base is not None:
-            base_y = self.base(batch.image_B3HW)
+            base_y = self.base(batch)
             base_hat = torch.round(base_y)
-            bits |= streams("base", self.base.entropy.measure(base_y, base_hat))
-        own = self.codec.entropy.measure(y, y_hat, self._side(base_hat))
+            bits |= streams("base", self.base.bits(batch, base_y, base_hat))
+        own = self.codec.bits(batch, y, y_hat, self._side(base_hat))
         bits |= streams("enhancement" if self.base is not None else "single_layer", own)
-        output = self.branch(self._seen(y_hat, base_hat), batch.size)
-        return Measured(bits_by_stream=bits, outputs={self.task: output})
+        coded = self.branch.coded(self._seen(y_hat, base_hat), batch.size)
+        return Measured(
+            bits_by_stream=bits,
+            outputs={self.task: resize_to(coded, batch.size)},
+            coded={self.task: coded},
+        )
 
     def task_model(self, task: str) -> Any:
         return self.branch.task_model

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from tcc.codec.entropy import EntropyModel
-from tcc.codec.geometry import crop_to, pad_to, rescale, resize_to, scaled_size
+from tcc.codec.geometry import Size, crop_to, pad_to, rescale, resize_to, scaled_size
 from tcc.codec.transforms import STRIDE, AnalysisTransform, SynthesisTransform
 from tcc.errors import CheckpointError
 from tcc.formats.sample import Batch
@@ -30,10 +30,37 @@ class Codec(nn.Module):
         super().__init__()
         self.analysis, self.entropy, self.scale = analysis, entropy, scale
 
-    def forward(self, image_B3HW: Tensor) -> Tensor:
-        """The latent y (B, C, h, w) of images of any size."""
-        coded = pad_to(rescale(image_B3HW, self.scale), STRIDE)
-        return self.analysis(coded)
+    def forward(self, batch: Batch) -> Tensor:
+        """The latent y (B, C, h, w) of images of any size; zero in the cells that hold padding of
+        the batch alone."""
+        coded = pad_to(rescale(batch.image_B3HW, self.scale), STRIDE)
+        y = self.analysis(coded)
+        if not batch.padded:
+            return y
+        own = torch.zeros_like(y[:, :1])
+        for index, (height, width) in enumerate(self._cells(batch) or ()):
+            own[index, :, :height, :width] = 1
+        return y * own
+
+    def training_bits(
+        self, batch: Batch, y: Tensor, y_hat: Tensor, side: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Stream → bits of each image, (B,), differentiable."""
+        return self.entropy(y, y_hat, side, self._cells(batch))
+
+    def bits(
+        self, batch: Batch, y: Tensor, y_hat: Tensor, side: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Stream → bits of each image as evaluated, (B,)."""
+        return self.entropy.measure(y, y_hat, side, self._cells(batch))
+
+    def _cells(self, batch: Batch) -> list[Size] | None:
+        """Height and width of each image's own part of the latent, in cells; None where each has
+        all of it."""
+        if not batch.padded:
+            return None
+        scaled = [scaled_size(size, self.scale) for size in batch.sizes]
+        return [(-(-height // STRIDE), -(-width // STRIDE)) for height, width in scaled]
 
 
 class Branch(nn.Module):
@@ -45,8 +72,11 @@ class Branch(nn.Module):
 
     def forward(self, y_hat_BChw: Tensor, size: tuple[int, int]) -> Tensor:
         """The image-like tensor (B, 3, H, W) that the task model reads."""
-        decoded = self.synthesis(y_hat_BChw)
-        return resize_to(crop_to(decoded, scaled_size(size, self.scale)), size)
+        return resize_to(self.coded(y_hat_BChw, size), size)
+
+    def coded(self, y_hat_BChw: Tensor, size: tuple[int, int]) -> Tensor:
+        """The same at the codec's scale: (B, 3, ⌈sH⌉, ⌈sW⌉)."""
+        return crop_to(self.synthesis(y_hat_BChw), scaled_size(size, self.scale))
 
     def distortion(self, y_hat_BChw: Tensor, batch: Batch) -> Tensor:
         """d(Ẑ, Z), a scalar."""
@@ -113,9 +143,9 @@ class TrialParts(nn.Module):
 
 
 def bpp(bits: Mapping[str, Tensor], batch: Batch) -> Tensor:
-    """Mean bits per pixel of the original images."""
-    height, width = batch.size
-    return torch.stack(list(bits.values())).sum(0).mean() / (height * width)
+    """Mean over images of each one's bits per pixel of the original."""
+    bits_B = torch.stack(list(bits.values())).sum(0)
+    return (bits_B / bits_B.new_tensor([h * w for h, w in batch.sizes])).mean()
 
 
 def streams(layer: str, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:

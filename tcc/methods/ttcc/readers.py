@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tcc.codec.geometry import resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
 from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, streams
@@ -24,7 +25,7 @@ class DirectModel(TrialParts):
         self.freeze()
 
     def precompute(self, batch: Batch) -> Mapping[str, Tensor]:
-        return {"base_hat": torch.round(self.base(batch.image_B3HW))}
+        return {"base_hat": torch.round(self.base(batch))}
 
     def _distortion(self, batch: Batch) -> Tensor:
         return self.branch.distortion(self.frozen(batch)["base_hat"], batch)
@@ -37,11 +38,13 @@ class DirectModel(TrialParts):
         return self._distortion(batch)
 
     def measure(self, batch: Batch) -> Measured:
-        y = self.base(batch.image_B3HW)
+        y = self.base(batch)
         y_hat = torch.round(y)
+        coded = self.branch.coded(y_hat, batch.size)
         return Measured(
-            bits_by_stream=streams("base", self.base.entropy.measure(y, y_hat)),
-            outputs={self.task: self.branch(y_hat, batch.size)},
+            bits_by_stream=streams("base", self.base.bits(batch, y, y_hat)),
+            outputs={self.task: resize_to(coded, batch.size)},
+            coded={self.task: coded},
         )
 
     def task_model(self, task: str) -> Any:

@@ -1,8 +1,14 @@
 """Depth: disparity of every pixel, in Cityscapes' raw 16-bit form; raw 0 is invalid.
 
-The network gives ẑ for z = (raw − 1) / 32768, so disparity in pixels is 128·z. Distortion and
-metric: root mean square error of the disparity in pixels, pooled over the valid pixels of the batch
-and of the whole set.
+The network gives ẑ for z = (raw − 1) / 32768, so disparity in pixels is 128·z. Distortion: root
+mean square error of the disparity in pixels, pooled over the valid pixels of the batch.
+
+Metrics, pooled over the valid pixels of the whole set: the same RMSE and the mean absolute error,
+of disparity in pixels; and of DEPTH the absolute relative error, the RMSE of its natural logarithm
+and the shares of pixels within factors 1.25, 1.25² and 1.25³. Depth is focal length × baseline /
+disparity, so that ratios of depths need no camera: D̂/D = d/d̂, |D̂ − D|/D = |d/d̂ − 1|. They are over
+the pixels of true disparity above 0, a predicted disparity being no less than one step of the
+format, 1/256 pixel.
 """
 
 from __future__ import annotations
@@ -37,10 +43,22 @@ class DepthParams(NetworkParams):
 class Depth(Task):
     """See the module."""
 
+    version = 2
     Params = DepthParams
     label = "disparity"
     tiny = {"width": 8}
-    metrics = (MetricInfo(name="rmse", unit="px", higher_is_better=False, per_image=True),)
+    metrics = tuple(
+        MetricInfo(name=name, unit=unit, higher_is_better=higher_is_better, per_image=True)
+        for name, unit, higher_is_better in (
+            ("rmse", "px", False),
+            ("mae", "px", False),
+            ("abs_rel", "", False),
+            ("rmse_log", "", False),
+            ("delta1", "", True),
+            ("delta2", "", True),
+            ("delta3", "", True),
+        )
+    )
 
     def build(self, params: DepthParams, classes: tuple[str, ...]) -> DepthModel:
         from tcc.tasks.depth.model import DepthModel, build_network

@@ -10,7 +10,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from tcc.formats.sample import Batch
 from tcc.tasks._layers import DenseNetwork, imagenet_normalised
-from tcc.tasks._weights import load_from_path, torchvision_weights
+from tcc.tasks._weights import builder_arguments, initialise
 from tcc.tasks.depth import DepthParams
 
 PIXELS = 128.0  # disparity in pixels of z = 1
@@ -21,7 +21,7 @@ def build_network(params: DepthParams) -> nn.Module:
     """A network (B, 3, H, W) → (B, 1, H, W)."""
     if params.model == "small":
         network = DenseNetwork(1, params.width)
-        load_from_path(network, params)
+        initialise(network, params)
         return network
     return Lraspp(params)
 
@@ -31,17 +31,12 @@ class Lraspp(nn.Module):
 
     def __init__(self, params: DepthParams):
         super().__init__()
-        weights, backbone = torchvision_weights(params)
-        self.lraspp = lraspp_mobilenet_v3_large(
-            weights=weights,
-            weights_backbone=backbone,
-            num_classes=None if weights else 1,
-        )
-        if weights is not None:
+        self.lraspp = lraspp_mobilenet_v3_large(**builder_arguments(params, 1))
+        if params.origin == "model":
             head = self.lraspp.classifier
             head.low_classifier = nn.Conv2d(head.low_classifier.in_channels, 1, 1)
             head.high_classifier = nn.Conv2d(head.high_classifier.in_channels, 1, 1)
-        load_from_path(self.lraspp, params)
+        initialise(self.lraspp, params, self.lraspp.backbone)
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
         return self.lraspp(imagenet_normalised(image_B3HW))["out"]

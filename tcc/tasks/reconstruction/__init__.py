@@ -1,8 +1,10 @@
 """Reconstruction: the image itself is the target, so there is no network.
 
-Distortion: root mean square error on the 0..255 scale of each image, then the mean over images.
-Metrics: PSNR of the image clamped to 0..255 and rounded to 8 bit, and MS-SSIM of the same where
-both sides exceed 160 pixels; of each image, then the mean.
+Distortion: root mean square error on the 0..255 scale of each image over its own pixels, then the
+mean over images. Metrics, of each image and then the mean: PSNR of the image clamped to 0..255 and
+rounded to 8 bit, MS-SSIM of the same where both sides exceed 160 pixels, and, where the codec works
+at a scale below 1, PSNR at that scale: of what was decoded against the original that was coded, so
+without what the resizing loses.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ class ReconstructionParams(TaskParams):
 class Reconstruction(Task):
     """See the module."""
 
+    version = 2
     Params = ReconstructionParams
     label = "image"
     metrics = (
         MetricInfo(name="psnr", unit="dB", higher_is_better=True, per_image=True),
         MetricInfo(name="ms-ssim", unit="", higher_is_better=True, per_image=True),
+        MetricInfo(name="psnr_coded", unit="dB", higher_is_better=True, per_image=True),
     )
 
     def build(self, params: Any, classes: tuple[str, ...]) -> ReconstructionModel:

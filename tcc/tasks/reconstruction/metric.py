@@ -22,11 +22,15 @@ class ReconstructionAccumulator:
         self._counts: dict[str, int] = {}
 
     def update(self, predictions: Sequence[Tensor], batch: Batch) -> list[dict[str, float]]:
-        """``predictions``: (3, H, W), nominally 0 to 1. Gives psnr and, where it fits, ms-ssim."""
+        """``predictions``: (3, H, W), nominally 0 to 1. Gives psnr and, where they apply, ms-ssim
+        and psnr_coded."""
         per_image = [
             _measure(prediction, original)
             for prediction, original in zip(predictions, batch.image_B3HW, strict=True)
         ]
+        if batch.coded is not None:
+            for values, decoded, original in zip(per_image, *batch.coded, strict=True):
+                values["psnr_coded"] = _psnr_db(_to_8_bit(decoded), _to_8_bit(original))
         for values in per_image:
             for name, value in values.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
@@ -40,12 +44,15 @@ class ReconstructionAccumulator:
 
 def _measure(prediction: Tensor, original: Tensor) -> dict[str, float]:
     decoded, original = _to_8_bit(prediction), _to_8_bit(original)
-    mse = (decoded.double() - original.double()).square().mean().item()
-    psnr_db = min(10 * math.log10(255**2 / mse), PSNR_CAP_DB) if mse else PSNR_CAP_DB
-    values = {"psnr": psnr_db}
+    values = {"psnr": _psnr_db(decoded, original)}
     if min(original.shape[-2:]) >= MS_SSIM_MIN_SIDE:
         values["ms-ssim"] = ms_ssim(decoded[None], original[None], data_range=255).item()
     return values
+
+
+def _psnr_db(decoded: Tensor, original: Tensor) -> float:
+    mse = (decoded.double() - original.double()).square().mean().item()
+    return min(10 * math.log10(255**2 / mse), PSNR_CAP_DB) if mse else PSNR_CAP_DB
 
 
 def _to_8_bit(image_3HW: Tensor) -> Tensor:

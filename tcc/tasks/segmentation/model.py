@@ -14,8 +14,8 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 
 from tcc.errors import TrialError
 from tcc.formats.sample import Batch
-from tcc.tasks._layers import DenseNetwork, imagenet_normalised
-from tcc.tasks._weights import load_from_path, torchvision_weights
+from tcc.tasks._layers import DenseNetwork, imagenet_normalised, learns_batch_norm
+from tcc.tasks._weights import builder_arguments, initialise
 from tcc.tasks.segmentation import SegmentationParams
 
 IGNORED = 255
@@ -32,7 +32,7 @@ class Small(nn.Module):
     def __init__(self, params: SegmentationParams, num_classes: int):
         super().__init__()
         self.dense = DenseNetwork(num_classes, params.width)
-        load_from_path(self.dense, params)
+        initialise(self.dense, params)
 
     def forward(self, image_B3HW: Tensor) -> Mapping[str, Tensor]:
         return {"out": self.dense(image_B3HW)}
@@ -43,24 +43,20 @@ class DeepLab(nn.Module):
 
     def __init__(self, params: SegmentationParams, num_classes: int):
         super().__init__()
-        weights, backbone = torchvision_weights(params)
-        self.deeplab = deeplabv3_resnet50(
-            weights=weights,
-            weights_backbone=backbone,
-            num_classes=None if weights else num_classes,
-            aux_loss=True,
-        )
-        if weights is not None:
-            heads: Any = (self.deeplab.classifier, self.deeplab.aux_classifier)
+        self.deeplab = deeplabv3_resnet50(aux_loss=True, **builder_arguments(params, num_classes))
+        heads: Any = (self.deeplab.classifier, self.deeplab.aux_classifier)
+        if params.origin == "model":
             for head in heads:
                 head[-1] = nn.Conv2d(head[-1].in_channels, num_classes, 1)
-        load_from_path(self.deeplab, params)
+        initialise(self.deeplab, params, self.deeplab.backbone)
 
     def forward(self, image_B3HW: Tensor) -> Mapping[str, Tensor]:
-        if self.training and len(image_B3HW) == 1:
+        # its image pooling leaves one value a channel of each image
+        if self.training and len(image_B3HW) == 1 and learns_batch_norm(self.deeplab.classifier):
             raise TrialError(
-                "deeplabv3_resnet50 cannot be trained on a batch of 1: BatchNorm has one value a "
-                "channel in its image pooling; set train.batch to 2 or more, or model to 'small'",
+                "deeplabv3_resnet50 cannot train its batch normalisation on a batch, or part of "
+                "one, of 1 image; raise train.batch to at least 2 × train.devices × "
+                "train.accumulate, or set freeze_batch_norm to true or model to 'small'",
                 term="segmentation",
             )
         return self.deeplab(imagenet_normalised(image_B3HW))
@@ -80,9 +76,10 @@ class SegmentationModel(nn.Module):
         count = (target_BHW != IGNORED).sum().clamp(min=1)
         total = image_B3HW.new_zeros((), dtype=image_B3HW.float().dtype)
         for logits_BKHW in self.network(image_B3HW).values():
-            total = total + F.cross_entropy(
-                logits_BKHW.float(), target_BHW, ignore_index=IGNORED, reduction="sum"
+            loss_BHW = F.cross_entropy(
+                logits_BKHW.float(), target_BHW, ignore_index=IGNORED, reduction="none"
             )
+            total = total + loss_BHW.sum()  # a GPU's own reduction adds in no fixed order
         return self.num_classes * total / count
 
     def predict(self, image_B3HW: Tensor) -> list[Tensor]:

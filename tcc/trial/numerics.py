@@ -1,0 +1,68 @@
+"""What a process computes with, set for one trial and put back: it runs others after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.backends import cudnn
+
+from tcc.errors import TrialError
+from tcc.records import TrialSpec
+from tcc.trial.loading import worker_died
+from tcc.trial.place import Place
+
+
+@contextmanager
+def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
+    """Threads, algorithms and the share of a GPU as the trial's recipe and resources ask.
+
+    Raises:
+        TrialError: the GPU's memory does not suffice, or a process that loads data was killed.
+    """
+    recipe, share = trial.recipe.train, trial.resources.gpu
+    threads, flags = torch.get_num_threads(), (cudnn.deterministic, cudnn.allow_tf32)
+    exact = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
+    cudnn.deterministic = recipe.deterministic
+    cudnn.allow_tf32 = False  # full precision means it; speed is bf16's
+    if place.on_gpu:
+        # read once, as CUDA starts: too late for a later trial of this process that needs it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if place.on_gpu and place.rank:  # the default costs memory that ranks may need: none is set
+        torch.cuda.set_device(place.device)
+    if place.on_gpu and share < 1:
+        torch.cuda.set_per_process_memory_fraction(share, place.device)
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        wanted = ". ".join(str(error).split(". ")[:2])
+        raise TrialError(
+            "the GPU's memory does not suffice: split the batch by train.accumulate, use a smaller "
+            "train.crop, train.batch or train.scale, or give the kind a larger share of a GPU in "
+            f"resources ({wanted})"
+        ) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):  # which torch raises wherever the loop is
+            raise
+        raise worker_died(error) from error
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(exact, warn_only=only_warns)
+        cudnn.deterministic, cudnn.allow_tf32 = flags
+        if place.on_gpu and share < 1:
+            torch.cuda.set_per_process_memory_fraction(1.0, place.device)
+
+
+@contextmanager
+def tuned(on: bool) -> Iterator[None]:
+    """Within, cuDNN tries its algorithms on every new shape of input, if ``on``."""
+    before, cudnn.benchmark = cudnn.benchmark, on
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before

@@ -1,0 +1,149 @@
+"""What is kept of a training in progress, and when it is not to be trusted."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from tcc.stores import open_store
+from tcc.trial import state
+from tcc.trial.course import Course
+from tcc.trial.state import Keeper
+
+
+class Model(nn.Module):
+    """A trained part and a frozen one; its second layer has no gradient."""
+
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.own = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Linear(2, 2))
+        self.frozen = nn.Linear(2, 2)
+
+    def parameter_groups(self):
+        return [list(self.own.parameters())]
+
+    def trained_state(self):
+        return self.own.state_dict()
+
+    def load_trained(self, found):
+        self.own.load_state_dict(found)
+
+
+def trained(steps: int = 3, seed: int = 0, width: int = 4):
+    """A model on its way, its optimiser and how far they came."""
+    torch.manual_seed(seed)
+    model = Model(width).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.own.parameters(), lr=0.1, fused=True)
+    course = Course()
+    for course.step in range(1, steps + 1):
+        optimizer.zero_grad()
+        total = model.own[:2](torch.rand(2, 3, 8, 8)).square().mean()
+        total.backward()
+        optimizer.step()
+        course.add({"total": total.detach(), "other": total.detach() * 1j.imag})
+        course.offer(1 / course.step, model.trained_state())
+    return model, optimizer, course
+
+
+@pytest.fixture
+def keeper(tmp_path, make_place):
+    def make(trial="aa11", parents=None, **place):
+        store = open_store(tmp_path / "runs")
+        return Keeper(store, trial, parents or {}, make_place(**place))
+
+    return make
+
+
+def test_a_restored_training_is_the_saved_one(keeper):
+    model, optimizer, course = trained()
+    course.terms = {"total": 0.1 + 0.2}
+    keeper().save(course, model, optimizer)
+    other, its_optimizer, _ = trained(steps=1, seed=9)
+    frozen = other.frozen.weight.clone()
+    found = keeper().restore(other, its_optimizer)
+    for name, value in model.own.state_dict().items():
+        assert torch.equal(other.own.state_dict()[name], value), name
+    assert torch.equal(other.frozen.weight, frozen)
+    for mine, theirs in zip(other.own.parameters(), model.own.parameters(), strict=True):
+        kept, expected = its_optimizer.state.get(mine, {}), optimizer.state.get(theirs, {})
+        assert kept.keys() == expected.keys()
+        for name, value in expected.items():
+            assert torch.equal(kept[name], value)
+            assert kept[name].stride() == value.stride()
+            assert kept[name].dtype == value.dtype
+    assert (found.step, found.history, found.names) == (3, course.history, ("total", "other"))
+    assert found.terms == course.terms
+    assert found.best_step == 3
+    assert torch.equal(torch.stack(found.rows), torch.stack(course.rows))
+    assert all(torch.equal(found.best[name], value) for name, value in course.best.items())
+    found.offer(0.01, {})  # what goes on needs no state that was not kept
+    assert found.stale == 0
+
+
+def test_without_a_saved_state_a_course_begins(keeper):
+    model, optimizer, _ = trained()
+    before = model.own[0].weight.clone()
+    assert keeper().restore(model, optimizer) == Course()
+    assert torch.equal(model.own[0].weight, before)
+
+
+@pytest.mark.parametrize(
+    "damage", ["torn", "empty", "flipped", "of another model", "of another trial", "parents"]
+)
+def test_a_state_that_cannot_be_trusted_is_named_and_left(keeper, damage, caplog):
+    model, optimizer, course = trained(width=6 if damage == "of another model" else 4)
+    keeper("bb22" if damage == "of another trial" else "aa11").save(course, model, optimizer)
+    store = keeper().store
+    if damage == "of another trial":
+        other = store.state("bb22").read_bytes()
+        store.save_state("aa11", lambda path: path.write_bytes(other))
+    path = store.state("aa11")
+    data = bytearray(path.read_bytes())
+    if damage == "torn":
+        path.write_bytes(data[:-5])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "flipped":
+        data[-5] ^= 1
+        path.write_bytes(data)
+    mine, its_optimizer, _ = trained(seed=5)
+    before = {name: value.clone() for name, value in mine.state_dict().items()}
+    with caplog.at_level(logging.INFO, "tcc.trial"):
+        parents = {"cc33": "ab"} if damage == "parents" else {}
+        assert keeper(parents=parents).restore(mine, its_optimizer).step == 0
+    assert str(path) in caplog.text
+    assert "starting over" in caplog.text
+    assert all(torch.equal(mine.state_dict()[name], value) for name, value in before.items())
+
+
+def test_only_the_first_rank_saves(keeper):
+    keeper(rank=1, ranks=2).save(*(trained()[index] for index in (2, 0, 1)))
+    assert keeper().store.state("aa11") is None
+
+
+def test_a_state_is_saved_when_enough_was_done_since(keeper, monkeypatch):
+    model, optimizer, course = trained()
+    now = [100.0]
+    monkeypatch.setattr(state.time, "monotonic", lambda: now[0])
+    mine = keeper()
+    mine.restore(model, optimizer)
+    saved = []
+    write = mine.store.save_state
+
+    def slowly(*arguments):
+        write(*arguments)
+        saved.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(mine.store, "save_state", slowly)
+    for second in range(100, 260, 5):
+        now[0] = max(now[0], float(second))
+        mine.offer(course, model, optimizer, selecting=second % 20 == 0)
+    # the first selection saves at once; then each save is worth forty seconds of training
+    assert saved == [100.0, 145.0, 190.0, 235.0]
+    with safe_open(mine.store.state("aa11"), framework="pt") as file:
+        assert file.metadata()["seconds"] == "135.0"
