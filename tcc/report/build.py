@@ -35,7 +35,7 @@ from tcc.report.tables import (
     flat,
     point_rows,
 )
-from tcc.report.verdicts import groups, headline, sentences
+from tcc.report.verdicts import groups, headline, sentences, without_comparison
 from tcc.report.words import curve_text, pair_text
 from tcc.stores import Store
 
@@ -128,6 +128,7 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     comparisons = compare(curves, anchor=anchor, refusals=refusals)
     pairs = pair_panels(curves, side_information(curves))
     told = headline(comparisons, curves)
+    asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
     folder = store.study_dir(study.name) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STAMP_FILE).unlink(missing_ok=True)
@@ -144,7 +145,7 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     _write_tables(study.name, curves, comparisons, write)
     page = page_text(
         study,
-        sentences=sentences(told),
+        sentences=sentences(told) + without_comparison(asked, told, curves),
         verdicts=groups(told),
         pairs=pairs,
         previews=previews(list(study.records), store),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tcc.curves.comparisons import BASELINE, REFERENCES, Comparison
@@ -205,6 +205,27 @@ def sentences(comparisons: Sequence[Comparison]) -> tuple[Sentence, ...]:
             if _arm(row) in bases:
                 rows["base"] = bases[_arm(row)]
     return tuple(map(_sentence, found.values()))
+
+
+def without_comparison(
+    pairs: Iterable[tuple[str, ...]], comparisons: Sequence[Comparison], curves: Sequence[RDCurve]
+) -> tuple[Sentence, ...]:
+    """Why nothing is said of a pair of tasks that the study asks for."""
+    compared = {row.test.tasks for row in comparisons if row.reference == BASELINE}
+    lacking = [tasks for tasks in dict.fromkeys(pairs) if tasks not in compared]
+    return tuple(Sentence(subject=pair_text(it), text=_why_not(it, curves)) for it in lacking)
+
+
+def _why_not(tasks: tuple[str, ...], curves: Sequence[RDCurve]) -> str:
+    own = [
+        key for key in (c.key for c in curves) if key.tasks == tasks and key.family == "scalable"
+    ]
+    arms = list(dict.fromkeys(arm_text(key) for key in own))
+    if not arms:
+        return "No curve: no enhancement of this pair is finished; the table of trials says why."
+    if len(arms) == 1:
+        return f"One arm alone, {arms[0]}: its curve has nothing to be compared with."
+    return f"Curves of {_listed(arms)}, none of which is the baseline of report.anchor."
 
 
 def _arm(row: Comparison) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcc.curves.comparisons import compare
-from tcc.report.verdicts import groups, headline, sentences
+from tcc.report.verdicts import groups, headline, sentences, without_comparison
 
 
 @pytest.fixture
@@ -91,3 +91,14 @@ def test_without_a_baseline_nothing_is_said(make_curves):
     curves = [curve for curve in make_curves() if curve.key.fixed.get("beta", 0.1) == 0.1]
     told = headline(compare(curves, anchor={"beta": 0.0}), curves)
     assert sentences(told) == ()
+
+
+def test_a_pair_without_a_comparison_has_its_reason(make_curves, told):
+    pair, other, never = ("depth", "reconstruction"), ("depth", "segmentation"), ("a", "b")
+    assert without_comparison([pair, other], told, make_curves()) == ()
+    alone = [curve for curve in make_curves() if curve.key.fixed.get("beta", 0.1) == 0.1]
+    rows = headline(compare(alone, anchor={"beta": 0.0}), alone)
+    found = without_comparison([pair, never, pair], rows, alone)
+    assert [sentence.subject for sentence in found] == ["depth → reconstruction", "a → b"]
+    assert found[0].text.startswith("One arm alone, β = 0.1: ")
+    assert found[1].text.startswith("No curve: ")
