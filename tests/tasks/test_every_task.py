@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tcc import registry
 from tcc.records import MetricInfo
 
-NAMES = ("classification", "depth", "detection", "reconstruction", "segmentation")
-NETWORKS = ("classification", "depth", "detection", "segmentation")
+NAMES = registry.names("tasks")
+NETWORKS = [name for name in NAMES if "width" in registry.load("tasks", name).Params.model_fields]
 
 
 @pytest.fixture(params=NAMES)
@@ -149,7 +149,7 @@ def test_training_lowers_the_distortion(task, classes, make_batch):
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     first = model.eval().distortion(batch.image_B3HW, batch).item()
     model.train()
-    for _ in range(40):
+    for _ in range(80):
         optimizer.zero_grad()
         model.distortion(batch.image_B3HW, batch).backward()
         optimizer.step()
