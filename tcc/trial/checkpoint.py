@@ -15,7 +15,15 @@ from tcc.errors import CheckpointError
 
 def write(path: Path, state: Mapping[str, Tensor], trial_id: str) -> None:
     """Writes weights; ``trial_id`` goes into the file's metadata."""
-    save_file(portable(state), path, metadata={"trial": trial_id})
+    save(path, portable(state), {"trial": trial_id})
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes portable tensors, readable for those who may read the files beside them."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, metadata=dict(metadata))
+    path.chmod(mode)  # safetensors lets nobody but the writer read what it writes
 
 
 def portable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -56,6 +56,8 @@ def _trained(
     """Trains here, or on several devices, and commits the result."""
     started_at = datetime.now(UTC)
     log.info("training %s on %s", trial.label, place.device)
+    if trial.resources.gpu > 0 and not place.on_gpu:
+        log.warning("no CUDA device is visible: running on the CPU")
     try:
         with finishing_steps() as stop:
             if trial.recipe.train.devices > 1:

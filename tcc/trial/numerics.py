@@ -33,7 +33,7 @@ def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
     if place.on_gpu:
         # read once, as CUDA starts: too late for a later trial of this process that needs it
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if place.on_gpu and place.rank:  # the default costs memory that ranks may need: none is set
+    if place.on_gpu and place.rank:  # to set the default would start CUDA beside the ranks
         torch.cuda.set_device(place.device)
     if place.on_gpu and share < 1:
         torch.cuda.set_per_process_memory_fraction(share, place.device)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,8 +17,6 @@ from tcc.errors import TrialError
 from tcc.formats.sample import Batch
 from tcc.methods import TrialModel
 from tcc.records import TrialSpec
-
-log = logging.getLogger("tcc.trial")
 
 Loss = Callable[[Batch, float], Mapping[str, Tensor]]
 
@@ -108,15 +106,14 @@ def place_of(trial: TrialSpec, rank: int = 0, ranks: int = 1) -> Place:
         TrialError: there are fewer GPUs than ranks.
     """
     recipe, resources = trial.recipe.train, trial.resources
-    spare = math.floor(resources.cpu) - recipe.threads * recipe.devices
-    device, available = torch.device("cpu"), torch.cuda.is_available() and torch.cuda.device_count()
-    if resources.gpu > 0 and available:
-        if available < ranks:
+    cpus = min(math.floor(resources.cpu), os.cpu_count() or 1)  # asked for, and there
+    spare = cpus - recipe.threads * recipe.devices
+    device = torch.device("cpu")
+    if resources.gpu > 0 and torch.cuda.is_available():
+        if (seen := torch.cuda.device_count()) < ranks:
             raise TrialError(
-                f"train.devices is {ranks}, but this process sees {available} GPU: give the kind "
+                f"train.devices is {ranks}, but this process sees {seen} GPU: give the kind "
                 f"resources of gpu: {ranks}, or set train.accumulate instead"
             )
         device = torch.device("cuda", rank)
-    elif resources.gpu > 0:
-        log.warning("no CUDA device is visible: running on the CPU")
     return Place(device=device, rank=rank, ranks=ranks, workers=max(0, spare) // ranks)

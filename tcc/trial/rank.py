@@ -77,8 +77,7 @@ def _run(
             model = build(trial, store)
             with _group(place, meeting):
                 stop = asked.is_set if place.first else lambda: False
-                found = training.run(model, trial, store, place, line, stop)
-        line.say("done", found)
+                line.say("done", training.run(model, trial, store, place, line, stop))
     except KeyboardInterrupt:
         line.say("interrupted")
     except TccError as error:

@@ -18,21 +18,21 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from tcc.errors import CheckpointError
 from tcc.methods import TrialModel
 from tcc.stores import Store
-from tcc.trial.checkpoint import portable
+from tcc.trial import checkpoint
 from tcc.trial.course import Course
 from tcc.trial.place import Place
 
 log = logging.getLogger("tcc.trial")
 
-SAVE_EVERY_S = 30.0  # between selections
-WORK_PER_SAVE = 20  # seconds of training for each that saving took
+AT_SELECTION_S = 2.0  # seconds of training that are worth saving at a selection …
+BETWEEN_S = 30.0  # … and between two
+WORK_PER_SAVE = 20  # and at least as many for each that the last saving took
 
 
 class Keeper:
@@ -64,8 +64,8 @@ class Keeper:
         self, course: Course, model: TrialModel, optimizer: Optimizer, *, selecting: bool
     ) -> None:
         """Saves, where enough was done since the last time."""
-        since = time.monotonic() - self._saved
-        if since >= WORK_PER_SAVE * self._took and (selecting or since >= SAVE_EVERY_S):
+        worth = max(AT_SELECTION_S if selecting else BETWEEN_S, WORK_PER_SAVE * self._took)
+        if time.monotonic() - self._saved >= worth:
             self.save(course, model, optimizer)
 
     def save(self, course: Course, model: TrialModel, optimizer: Optimizer) -> None:
@@ -86,7 +86,7 @@ class Keeper:
                 tensors[f"optimizer.{index}.{name}"] = value
         if course.rows:
             tensors["rows"] = torch.stack(course.rows)
-        tensors = portable(tensors)
+        tensors = checkpoint.portable(tensors)
         kept = {
             "trial": self.trial,
             "parents": self.parents,
@@ -97,7 +97,7 @@ class Keeper:
             "terms": course.terms,
         }
         metadata = {name: json.dumps(value) for name, value in kept.items()}
-        save_file(tensors, path, metadata=metadata | {"sha256": _sha256(tensors)})
+        checkpoint.save(path, tensors, metadata | {"sha256": _sha256(tensors)})
 
     def _read(self, path: Path, model: TrialModel, optimizer: Optimizer) -> Course:
         """All is checked before anything is changed."""

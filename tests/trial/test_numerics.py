@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -59,7 +60,8 @@ def test_algorithms_are_tried_only_where_asked():
     assert not cudnn.benchmark
 
 
-def test_what_cpus_training_leaves_loads_data(make_trial):
+def test_what_cpus_training_leaves_loads_data(make_trial, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert place_of(make_trial()).workers == 0
     assert place_of(make_trial(cpu=0.5)).workers == 0
     assert place_of(make_trial(cpu=6.5)).workers == 5
@@ -67,13 +69,12 @@ def test_what_cpus_training_leaves_loads_data(make_trial):
     shared = make_trial("train.devices=2", cpu=7)
     assert [place_of(shared, rank, 2).workers for rank in (0, 1)] == [2, 2]
     assert place_of(shared).workers == 5  # of one process, that evaluates
+    assert place_of(make_trial(cpu=64)).workers == 7  # asked for, but not there
 
 
-def test_a_trial_without_gpu_takes_none_and_one_with_gpu_says_where_it_runs(make_trial, caplog):
+def test_a_trial_without_gpu_takes_none(make_trial):
     assert place_of(make_trial()).device == torch.device("cpu")
-    if not torch.cuda.is_available():
-        assert place_of(make_trial(gpu=0.5)).device == torch.device("cpu")
-        assert "no CUDA device is visible" in caplog.text
+    assert not torch.cuda.is_initialized()
 
 
 def test_the_first_interrupt_waits_and_the_second_does_not():

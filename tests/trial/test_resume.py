@@ -62,7 +62,8 @@ def essence(record: TrialRecord) -> tuple:
 
 @pytest.fixture(autouse=True)
 def saved_after_every_step(monkeypatch):
-    monkeypatch.setattr(state, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(state, "AT_SELECTION_S", 0.0)
+    monkeypatch.setattr(state, "BETWEEN_S", 0.0)
     monkeypatch.setattr(state, "WORK_PER_SAVE", 0)
 
 

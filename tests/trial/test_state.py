@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import nn
 
 from tcc.stores import open_store
-from tcc.trial import state
+from tcc.trial import checkpoint, state
 from tcc.trial.course import Course
 from tcc.trial.state import Keeper
 
@@ -44,7 +44,7 @@ def trained(steps: int = 3, seed: int = 0, width: int = 4):
         total = model.own[:2](torch.rand(2, 3, 8, 8)).square().mean()
         total.backward()
         optimizer.step()
-        course.add({"total": total.detach(), "other": total.detach() * 1j.imag})
+        course.add({"total": total.detach(), "other": 2 * total.detach()})
         course.offer(1 / course.step, model.trained_state())
     return model, optimizer, course
 
@@ -143,7 +143,14 @@ def test_a_state_is_saved_when_enough_was_done_since(keeper, monkeypatch):
     for second in range(100, 260, 5):
         now[0] = max(now[0], float(second))
         mine.offer(course, model, optimizer, selecting=second % 20 == 0)
-    # the first selection saves at once; then each save is worth forty seconds of training
-    assert saved == [100.0, 145.0, 190.0, 235.0]
+    # a selection saves; then each save, of two seconds, is worth forty of training
+    assert saved == [120.0, 165.0, 210.0, 255.0]
     with safe_open(mine.store.state("aa11"), framework="pt") as file:
-        assert file.metadata()["seconds"] == "135.0"
+        assert file.metadata()["seconds"] == "155.0"
+
+
+def test_what_is_saved_is_as_readable_as_the_files_beside_it(tmp_path):
+    beside, path = tmp_path / "beside", tmp_path / "weights.safetensors"
+    beside.touch()
+    checkpoint.save(path, {"x": torch.ones(2)}, {})
+    assert path.stat().st_mode == beside.stat().st_mode
