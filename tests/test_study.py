@@ -252,3 +252,29 @@ def test_wandb_has_a_run_for_each_trial_and_one_for_the_study(place):
     (study,) = runs["study-tiny"]
     assert any("rd_points" in file for file in study.files)
     assert any("bd_rates" in file for file in study.files)
+
+
+def test_retry_goes_on_after_a_torn_image_was_mended(tmp_path):
+    from tcc import registry
+
+    root = registry.load("datasets", "imagefolder").tiny(tmp_path / "images")["root"]
+    image = sorted(Path(root, "train").rglob("*.JPEG"))[0]
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "tiny.yaml").write_text(
+        f"""
+study: tiny
+data: {{imagefolder: {{root: {root}, select: 1}}}}
+pairs: [{{base: classification, enhancement: reconstruction}}]
+grid: {{lambda_b: 1, lambda_e: 1}}
+model: {{channels: [4, 4, 8], latent: 4, blocks: 1}}
+train: {{steps: 2, batch: 2, crop: 32}}
+"""
+    )
+    place = Workplace(tmp_path)
+    outcome = place.run(code=1)
+    assert image.name in json.dumps(outcome["failed"])
+    image.write_bytes(whole)
+    done = place.tcc("retry", "tiny", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"] == {"done": 2}

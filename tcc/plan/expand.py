@@ -75,7 +75,7 @@ class _Expansion:
             recipe=self._recipe(draft),
             needs=needs,
             evaluations=(),
-            resources=self._resources(draft.kind),
+            resources=self._resources(draft.kind, draft.tasks[-1]),
             label=self._label(draft),
         )
         trial = replace(trial, id=trial_id(trial))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from tcc import registry
-from tcc.errors import StoreError
-from tcc.plan import ledger, plan_to_json
-from tcc.records import Plan
+from tcc.errors import RecordError, StoreError
+from tcc.plan import ledger, plan_from_json, plan_to_json
+from tcc.records import Plan, TrialSpec
 from tcc.registry import unknown
 from tcc.run.data import prepare
 from tcc.run.outcome import RunOutcome, RunSettings
@@ -35,6 +37,7 @@ def run_study(
     """
     policy: Policy = registry.load("search", spec.search.policy)
     plan = policy.propose(spec, {})
+    before = {trial.id for trial in _planned(spec.study, store)} if retry else set()
     for file, text in (("spec.yaml", resolved_yaml(spec)), ("plan.json", plan_to_json(plan))):
         if store.read_study(plan.study, file) != text:  # what is not written keeps its date
             store.write_study(plan.study, file, text)
@@ -47,7 +50,7 @@ def run_study(
         address=address,
         settings=settings,
         train=train,
-        only=_revived(plan, store) if retry else None,
+        only=_revived(plan, store, before) if retry else None,
         prepare=prepare,
     )
 
@@ -67,12 +70,23 @@ def stored_spec(study: str, store: Store) -> SweepSpec:
     return parse_spec(text, f"{study}/spec.yaml")
 
 
-def _revived(plan: Plan, store: Store) -> set[str]:
-    """Clears the plan's failures; gives what failed or was skipped, and all that it stands on."""
+def _planned(study: str, store: Store) -> Iterable[TrialSpec]:
+    """The trials that the study was run with last; none where that cannot be read."""
+    text = store.read_study(study, "plan.json")
+    try:
+        return () if text is None else plan_from_json(text)
+    except RecordError:
+        return ()
+
+
+def _revived(plan: Plan, store: Store, before: Collection[str]) -> set[str]:
+    """Clears the plan's failures; gives what failed or was skipped, or came to the plan since (a
+    file that was mended changes the ids of all that read it), and all that these stand on."""
     revived: set[str] = set()
     states = ledger(plan, store)
     for trial in reversed(plan.trials):
-        if states[trial.id].state in ("failed", "skipped"):
+        anew = trial.id not in before and states[trial.id].state in ("new", "blocked")
+        if anew or states[trial.id].state in ("failed", "skipped"):
             revived.add(trial.id)
             store.clear_failure(trial.id)
         if trial.id in revived:

@@ -46,7 +46,7 @@ def check(document: Document, spec: SweepSpec) -> SweepSpec:
         _check_grid(document, spec, placed)
     if method is not None:
         _check_kinds(document, spec, method)
-        check_training(document, spec, method.kinds)
+        check_training(document, spec, _trained(document, complete, method, params))
         if params is not None:
             _check_filters(document, complete, method, params)
     return complete.noted(left_out)
@@ -140,7 +140,12 @@ def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
             document.report(at, f"{also.kind!r} is there twice")
     for key, section, what, allowed in (
         ("train", spec.train.own, "trial kind or task", (*method.kinds, *registry.names("tasks"))),
-        ("resources", spec.resources, "trial kind", ("default", *method.kinds)),
+        (
+            "resources",
+            spec.resources,
+            "trial kind or task",
+            ("default", *method.kinds, *registry.names("tasks")),
+        ),
     ):
         for name in section:
             if name not in allowed:
@@ -148,6 +153,21 @@ def _check_kinds(document: Document, spec: SweepSpec, method: Method) -> None:
     if spec.train.warm_start != "none" and spec.train.warm_start not in method.kinds:
         message = f"the method {spec.method!r} has no trial kind {spec.train.warm_start!r}"
         document.report(("train", "warm_start"), message)
+
+
+def _trained(
+    document: Document, spec: SweepSpec, method: Method, params: Any
+) -> Iterable[tuple[str, str]]:
+    """(kind, task that it trains for) of every trial; of those that are sure, as far as the grid
+    is not right."""
+    if params is None or document.touched(("grid",)) or document.touched(("pairs",)):
+        return [(kind, "") for kind in method.kinds]
+    drafts = [
+        draft for pair in spec.pairs for draft in method.expand(params, pair_grid(spec, pair))
+    ]
+    for draft in drafts:
+        drafts.extend(need for need in draft.needs if need not in drafts)
+    return dict.fromkeys((draft.kind, draft.tasks[-1]) for draft in drafts)
 
 
 def _check_filters(document: Document, spec: SweepSpec, method: Method, params: Any) -> None:

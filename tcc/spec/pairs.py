@@ -48,7 +48,7 @@ def check_pairs(
             elif asked in lacking:
                 text = f"the task {asked!r} cannot use the data set {name!r}: {lacking[asked]}"
                 document.report(document.path(("pairs", index, side)), text)
-        found += [
+        fitting = [
             PlacedPair(
                 index, pair.model_copy(update={"base": base, "enhancement": task, "dataset": name})
             )
@@ -56,6 +56,11 @@ def check_pairs(
             for task in enhancements
             if base != task and lacking.keys().isdisjoint((base, task))
         ]
+        if not fitting and ALL in (pair.base, pair.enhancement):
+            reasons = "; ".join(f"{task}: {why}" for task, why in lacking.items())
+            text = f"no two tasks can use the data set {name!r}: {reasons}"
+            document.report(document.path(("pairs", index)), text)
+        found += fitting
     return found, tuple(left_out)
 
 

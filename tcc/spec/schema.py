@@ -235,7 +235,7 @@ class SweepSpec(Section):
         """What a trial of a kind and task occupies; by default a CPU a thread of each device."""
         recipe = self.train.recipe(kind, task)
         fields = {"cpu": float(recipe.threads * recipe.devices), "gpu": 0.0}
-        for name in ("default", kind):
+        for name in ("default", kind, task):
             if name in self.resources:
                 fields |= self.resources[name].model_dump(exclude_none=True)
         return Resources(**fields)

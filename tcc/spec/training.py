@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -92,18 +92,17 @@ class TrainSpec(TrainFields):
         return TrainRecipe(**fields, scale=self.scale)
 
 
-def check_training(document: Document, spec: SweepSpec, kinds: Sequence[str]) -> None:
+def check_training(document: Document, spec: SweepSpec, trained: Iterable[tuple[str, str]]) -> None:
     """Each batch divides into its parts, a trial's GPUs are its devices, and its schedule fits into
-    its steps."""
+    its steps. ``trained``: kind and task of the trials that there are."""
     if document.touched(("train",)):
         return
-    for kind in kinds:
-        for task in ("", *(name for name in spec.train.own if name not in kinds)):
-            recipe, written = spec.train.recipe(kind, task), _Written(document, kind, task)
-            _check_batch(document, written, recipe)
-            _check_schedule(document, written, recipe)
-            if recipe.devices > 1 and not document.touched(("resources",)):
-                _check_gpus(document, spec, written, recipe)
+    for kind, task in trained:
+        recipe, written = spec.train.recipe(kind, task), _Written(document, kind, task)
+        _check_batch(document, written, recipe)
+        _check_schedule(document, written, recipe)
+        if recipe.devices > 1 and not document.touched(("resources",)):
+            _check_gpus(document, spec, written, recipe)
 
 
 class _Written:
@@ -142,13 +141,13 @@ def _check_gpus(
     document: Document, spec: SweepSpec, written: _Written, recipe: TrainRecipe
 ) -> None:
     """A process of a trial has a GPU of its own, or all run on the CPU."""
-    kind = written.kind
-    gpu = spec.resources_of(kind, written.task).gpu
+    gpu = spec.resources_of(written.kind, written.task).gpu
     if gpu not in (0, recipe.devices):
-        own = kind in spec.resources and spec.resources[kind].gpu is not None
+        sections = (written.task, written.kind, "default")
+        given = [name for name in sections if document.has(("resources", name, "gpu"))]
         devices = ".".join(map(str, written.place("devices")))
         document.report(
-            ("resources", kind if own else "default", "gpu"),
+            ("resources", given[0], "gpu"),
             f"is {gpu:g} but {devices} is {recipe.devices}: give a trial of that kind "
             f"{recipe.devices} GPUs",
         )

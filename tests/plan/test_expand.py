@@ -269,3 +269,10 @@ def test_a_trial_is_trained_as_its_own_task_asks(planned: Planned) -> None:
     steps = {(trial.kind, trial.tasks[-1]): trial.recipe.train.steps for trial in plan}
     assert steps["base", "depth"] == 7
     assert steps["enhancement", "reconstruction"] == 8
+
+
+def test_a_trial_gets_the_resources_of_its_own_task(planned: Planned) -> None:
+    plan = planned(changes={"steps: 20": "steps: 20, depth: {threads: 4}"})
+    cpus = {(trial.kind, trial.tasks[-1]): trial.resources.cpu for trial in plan}
+    assert cpus["base", "depth"] == 4.0
+    assert cpus["enhancement", "segmentation"] == 1.0

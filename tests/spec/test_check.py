@@ -100,7 +100,7 @@ def test_all_problems_of_a_spec_are_listed_with_their_lines(problems: Problems) 
         (37, "evaluate[1].split: unknown value 'tset'"),
         (38, "resources.base.gpu: 1.5: a share of one GPU, or a whole number of them"),
         (38, "resources.bse.cpu: is 0: it must be greater than 0"),
-        (38, f"resources.bse: unknown trial kind 'bse': there is default, {KINDS}"),
+        (38, f"resources.bse: unknown trial kind or task 'bse': there is default, {KINDS}, "),
         (39, "search.policy: unknown search policy 'gird': there is grid"),
         (40, "report.anchor.gamma: unknown value 'gamma'"),
         (41, "wandb.mode: unknown value 'of'"),

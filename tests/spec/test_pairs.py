@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tcc import registry
 from tcc.errors import SpecError
@@ -145,3 +146,15 @@ def test_bases_that_get_enhancements_are_named_by_task(write: Write, good: str) 
 def test_a_base_that_is_named_must_be_there(problems: Problems, good: str, value: str, words: str):
     (found,) = problems(good, f"grid.enhance_at={{lambda_b: {value}}}")
     assert words in found
+
+
+def test_all_pairs_of_data_without_two_tasks_is_refused(
+    problems: Problems, good: str, tmp_path: Path
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    text = good.replace("scenes: {train: 16, val: 4, select: 4}", f"images: {{root: {tmp_path}}}")
+    (found,) = problems(
+        text.replace("  - {base: depth, enhancement: reconstruction}", "  all: images")
+    )
+    assert "pairs" in found
+    assert "no two tasks can use the data set 'images': classification: " in found

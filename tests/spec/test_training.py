@@ -34,8 +34,8 @@ def test_the_fields_of_a_step(write: Write, good: str) -> None:
         ("devices: 3", "11: train.devices: " + DIVIDES.format(8, 1, 3)),
         ("accumulate: 2\n  base:\n    batch: 3",
          "13: train.base.batch: " + DIVIDES.format(3, 2, 1)),
-        ("batch: 6\n  pixels:\n    devices: 4",
-         "13: train.pixels.devices: " + DIVIDES.format(6, 1, 4)),
+        ("batch: 6\n  enhancement:\n    devices: 4",
+         "13: train.enhancement.devices: " + DIVIDES.format(6, 1, 4)),
         ("warmup: 0.8", "11: train.warmup: warmup 0.8 and decay 0.3 are shares of the steps: "),
         ("decay: 0.5\n  base:\n    warmup: 0.6", "13: train.base.warmup: warmup 0.6 and decay 0.5"),
         ("warmup: 1.5", "11: train.warmup: is 1.5: it must be less than or equal to 1"),
@@ -126,3 +126,23 @@ def test_a_batch_that_a_task_s_parts_do_not_divide_is_told_at_the_task(
     found = problems(good + "train:\n  batch: 8\n  depth:\n    accumulate: 3\n")
     assert len(found) == 1
     assert found[0].startswith(f"13: train.depth.accumulate: {DIVIDES.format(8, 3, 1)}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {batch: 8, enhancement: {accumulate: 4}, depth: {batch: 2}}",  # depth is a base
+        "train: {reconstruction: {devices: 2}}\nresources: {enhancement: {gpu: 2}, base: {gpu: 1}}",
+        "train: {batch: 6, pixels: {devices: 4}}",  # there is no such trial
+    ],
+)
+def test_only_the_trials_that_there_are_must_fit(write: Write, good: str, text: str) -> None:
+    assert load_spec(write(good + text)).study == "some"
+
+
+def test_a_task_has_resources_of_its_own_over_those_of_the_kind(write: Write, good: str) -> None:
+    text = "train: {depth: {threads: 4}}\nresources: {base: {gpu: 1}, reconstruction: {gpu: 0.5}}"
+    spec = load_spec(write(good + text))
+    assert spec.resources_of("base", "depth").cpu == 4.0
+    assert spec.resources_of("base", "depth").gpu == 1.0
+    assert spec.resources_of("enhancement", "reconstruction").gpu == 0.5
