@@ -8,6 +8,7 @@ TccError                    one clear message; the command line prints it and ex
 ├── RecordError             a stored record is torn, tampered or of a foreign version
 ├── CheckpointError         weights do not fit the model that they are loaded into
 ├── BitstreamError          a compressed file is malformed or belongs to another model
+├── LostProcessError        a process that a trial is made of was killed: it may be tried again
 ├── ClusterError            Ray cannot be reached, or no node can hold what is asked
 └── TrialError              a trial cannot go on: becomes its FailureRecord, never ends a study
     └── NonFiniteError      a loss term or metric is NaN or infinite
@@ -64,6 +65,11 @@ class CheckpointError(TccError):
 
 class BitstreamError(TccError):
     """Raised when a compressed file cannot be decoded; names the field."""
+
+
+class LostProcessError(TccError):
+    """Raised when something outside killed a process of a trial, which goes on from its last saved
+    step when it is run again."""
 
 
 class ClusterError(TccError):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tcc.datasets._describe import describe
+from tcc.datasets._describe import describe, reading
 from tcc.errors import DataError
 from tcc.records import DatasetInfo
 
@@ -29,7 +29,10 @@ __all__ = [
     "Split",
     "cut_select",
     "describe",
+    "expanded",
     "find_root",
+    "reading",
+    "take_kinds",
 ]
 
 TRAINING = ("train", "select")  # the splits that shape trained weights
@@ -86,8 +89,13 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def open(self, params: Any, split: str) -> Split:
-        """The samples of ``train``, ``select`` or ``val``, with every label the data set has."""
+    def open(self, params: Any, split: str, labels: Collection[str] | None = None) -> Split:
+        """The samples of ``train``, ``select`` or ``val``. ``labels``: the kinds that are read, by
+        default all that the data set has; which they are changes no image and no other label.
+
+        Raises:
+            DataError: the data set lacks one of ``labels``, or a needed part of it is missing.
+        """
 
     def sources(self, params: Any) -> Iterable[Path]:
         """The files and folders (with all below them) whose change may change the description;
@@ -114,7 +122,7 @@ def cut_select(keys: Sequence[str], select: int) -> tuple[list[str], list[str]]:
         return list(keys), list(keys)
     if select >= len(keys):
         raise DataError(f"select: {select} of {len(keys)} training images; some must be left")
-    seeded = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    seeded = sorted(keys, key=lambda key: hashlib.sha256(_bytes(key)).digest())
     cut = set(seeded[-(select or max(1, len(keys) // 10)) :])
     return [key for key in keys if key not in cut], [key for key in keys if key in cut]
 
@@ -123,14 +131,50 @@ def find_root(plugin: str, root: str | None) -> Path:
     """The folder of a data set: the spec's ``root``, else the environment's TCC_<PLUGIN>_ROOT.
 
     Raises:
-        DataError: neither is set, or the folder is not there.
+        DataError: neither is set, or the folder is not there or cannot be reached.
     """
     variable = f"TCC_{plugin.upper()}_ROOT"
     given = root or os.environ.get(variable)
     ways = f"set `root` of data set {plugin} in the spec, or the environment variable {variable}"
     if not given:
         raise DataError(f"data set {plugin} has no root: {ways}")
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
+    folder = expanded(given)
+    with reading():
+        there = folder.is_dir()
+    if not there:
         raise DataError(f"{folder}: there is no such folder; {ways}")
     return folder
+
+
+def expanded(path: str) -> Path:
+    """A path with its leading ``~`` replaced by the home folder.
+
+    Raises:
+        DataError: there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path}: {error}; write the whole path") from error
+
+
+def take_kinds(
+    plugin: str, kinds: Sequence[str], labels: Collection[str] | None
+) -> tuple[str, ...]:
+    """Those of a data set's label kinds that are read: all, or the asked ones, in its order.
+
+    Raises:
+        DataError: it has not all of them.
+    """
+    lacking = sorted(set(labels or ()) - set(kinds))
+    if lacking:
+        raise DataError(
+            f"data set {plugin} has no {', '.join(lacking)} here: it has "
+            f"{', '.join(kinds) or 'no labels'}"
+        )
+    return tuple(kind for kind in kinds if labels is None or kind in labels)
+
+
+def _bytes(key: str) -> bytes:
+    """As the file name is on disk, where it is not UTF-8 as well."""
+    return key.encode(errors="surrogateescape")

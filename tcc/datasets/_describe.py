@@ -11,13 +11,15 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tcc.errors import DataError
 from tcc.formats import atomic
 from tcc.records import SCHEMA, DatasetInfo
 
@@ -25,6 +27,21 @@ if TYPE_CHECKING:
     from tcc.datasets import Dataset
 
 log = logging.getLogger("tcc.datasets")
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Makes what the system refuses in the block an error that names the file.
+
+    Raises:
+        DataError: a file or folder cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise DataError(f"the data set cannot be read ({error})") from error
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 class _Kept(msgspec.Struct):
@@ -37,11 +54,12 @@ def describe(plugin: Dataset, params: Any) -> DatasetInfo:
     no file among its `sources` was added, removed or written since. Errors are not kept.
 
     Raises:
-        DataError: the root or a needed part of it is missing or malformed.
+        DataError: the root or a needed part of it is missing, malformed or cannot be read.
     """
-    sources = sorted(os.path.realpath(source) for source in plugin.sources(params))
-    if not sources:
-        return plugin.describe(params)
+    with reading():
+        sources = sorted(os.path.realpath(source) for source in plugin.sources(params))
+        if not sources:
+            return plugin.describe(params)
     stamp = _stamp(sources)
     written = params.model_dump(mode="json")
     identity = [SCHEMA, type(plugin).__module__, plugin.version, written, sources]
@@ -50,7 +68,8 @@ def describe(plugin: Dataset, params: Any) -> DatasetInfo:
     kept = _read(name)
     if kept is not None and kept.stamp == stamp:
         return kept.info
-    info = plugin.describe(params)
+    with reading():
+        info = plugin.describe(params)
     _write(name, _Kept(stamp=stamp, info=info))
     return info
 

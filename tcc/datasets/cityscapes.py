@@ -7,7 +7,7 @@ kind is offered if every image has it; gtFine's ids become the 19 official train
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.errors import DataError
 from tcc.formats import cityscapes, image
 from tcc.formats.cityscapes import SUFFIXES, Found, SplitFiles
+from tcc.formats.fingerprint import content_sha256
 from tcc.records import DatasetInfo, FrozenMap
 
 if TYPE_CHECKING:
@@ -111,16 +112,18 @@ class Cityscapes(Dataset):
             absent=FrozenMap(survey.absent),
         )
 
-    def open(self, params: Params, split: str) -> CityscapesSplit:
+    def open(
+        self, params: Params, split: str, labels: Collection[str] | None = None
+    ) -> CityscapesSplit:
         survey = _survey(params)
-        images, *labels = (
-            tuple(file.path for file in survey.found(split, kind))
-            for kind in ("image", *survey.kinds)
+        kinds = take_kinds("cityscapes", survey.kinds, labels)
+        images, *read = (
+            tuple(file.path for file in survey.found(split, kind)) for kind in ("image", *kinds)
         )
         return CityscapesSplit(
             keys=tuple(survey.keys[split]),
             images=images,
-            labels=dict(zip(survey.kinds, labels, strict=True)),
+            labels=dict(zip(kinds, read, strict=True)),
         )
 
     def sources(self, params: Params) -> Iterable[Path]:
@@ -149,6 +152,7 @@ def _survey(params: Params) -> _Survey:
                 f"{root}: no image of split {split}: no *{SUFFIXES['image']} below a folder named "
                 f"{split}; unpack {PACKAGES['image']} of Cityscapes there"
             )
+    _require_images(root, files)
     kinds, absent = [], {}
     for kind in _READ:
         if any(getattr(part, kind) for part in files.values()):
@@ -163,6 +167,21 @@ def _survey(params: Params) -> _Survey:
     train, selected = cut_select(sorted(files["train"].image), params.select)
     keys = {"train": train, "select": selected, "val": sorted(files["val"].image)}
     return _Survey(files, keys, tuple(kinds), absent)
+
+
+def _require_images(root: Path, files: Mapping[str, SplitFiles]) -> None:
+    """Refuses labels without their image, which an unpacking that was interrupted leaves."""
+    missing = [
+        key
+        for part in files.values()
+        for key in sorted({*part.label_ids, *part.disparity} - set(part.image))
+    ]
+    if missing:
+        raise DataError(
+            f"{missing[0]}{SUFFIXES['image']}: there is no such file below {root}, but there are "
+            f"labels for it ({len(missing)} images are missing); unpack the whole of "
+            f"{PACKAGES['image']} of Cityscapes there"
+        )
 
 
 def _require_all(root: Path, files: Mapping[str, SplitFiles], kind: str) -> None:
@@ -188,11 +207,13 @@ def _read(kind: str, path: Path) -> np.ndarray:
 
 
 def _fingerprint(survey: _Survey, split: str) -> str:
-    """Of names and sizes in bytes: to read the contents would take minutes."""
+    """Of names and sizes in bytes, of label ids (of which many are of one size) the contents: to
+    read them all would take minutes."""
     digest = hashlib.sha256()
     for kind in ("image", *survey.kinds):
         for key, file in zip(survey.keys[split], survey.found(split, kind), strict=True):
-            digest.update(f"{key}{SUFFIXES[kind]}\0{file.num_bytes}\n".encode())
+            what = content_sha256(file.path) if kind == "label_ids" else file.num_bytes
+            digest.update(f"{key}{SUFFIXES[kind]}\0{what}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.errors import DataError
 from tcc.formats import image
 from tcc.formats.fingerprint import fingerprint_files
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tcc.formats.sample import Sample
 
 VALIDATION = ("val", "valid", "validation")  # where there is none of them: test
+_NO_CLASS = ("@eaDir", "__MACOSX")  # what file servers and archives leave beside the images
 _BELOW_ROOT = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 
 
@@ -39,11 +40,13 @@ class Params(DatasetParams):
 
 @dataclass(frozen=True)
 class ImageFolderSplit:
-    """Image files with their class. ``keys``: paths within ``folder``, CLASS/…/NAME."""
+    """Image files with their class. ``keys``: paths within ``folder``, CLASS/…/NAME; ``kinds``: the
+    label kinds that are read."""
 
     folder: Path
     keys: tuple[str, ...]
     classes: tuple[str, ...]
+    kinds: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -54,10 +57,11 @@ class ImageFolderSplit:
         from tcc.formats.sample import Sample, image_tensor
 
         key = self.keys[index]
+        labels = {"class": torch.tensor(self.classes.index(_class_of(key)))}
         return Sample(
             key=key,
             image=image_tensor(image.read_rgb(self.folder / key)),
-            labels={"class": torch.tensor(self.classes.index(_class_of(key)))},
+            labels={kind: labels[kind] for kind in self.kinds},
         )
 
     def size(self, index: int) -> tuple[int, int]:
@@ -94,10 +98,14 @@ class ImageFolder(Dataset):
             classes=FrozenMap({"class": classes}),
         )
 
-    def open(self, params: Params, split: str) -> ImageFolderSplit:
+    def open(
+        self, params: Params, split: str, labels: Collection[str] | None = None
+    ) -> ImageFolderSplit:
         splits, classes = _survey(params)
         folder, keys = splits[split]
-        return ImageFolderSplit(folder, tuple(keys), classes)
+        return ImageFolderSplit(
+            folder, tuple(keys), classes, take_kinds("imagefolder", ("class",), labels)
+        )
 
     def sources(self, params: Params) -> Iterable[Path]:
         return _folders(find_root("imagefolder", params.root))
@@ -144,7 +152,7 @@ def _list_keys(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             children = sorted(
-                (entry for entry in entries if not entry.name.startswith(".")),
+                (entry for entry in entries if not _is_hidden(entry.name)),
                 key=lambda entry: entry.name,
             )
         flat = [entry.name for entry in children if _is_image(entry.name) and entry.is_file()]
@@ -175,12 +183,16 @@ def _images(folder: str, prefix: str) -> Iterator[str]:
     """The images in and below a folder; links are followed, those that go round are refused."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
+            if _is_hidden(entry.name):
                 continue
             if entry.is_dir():
                 yield from _images(entry.path, f"{prefix}{entry.name}/")
             elif _is_image(entry.name):
                 yield prefix + entry.name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NO_CLASS
 
 
 def _is_image(name: str) -> bool:
@@ -194,7 +206,9 @@ def _class_of(key: str) -> str:
 def _fingerprint(folder: Path, keys: list[str], classes: tuple[str, ...]) -> str:
     """Of the files, and of the classes, by whose order a label has its number."""
     files = fingerprint_files(folder, images=(f"{folder}/{key}" for key in keys))
-    return hashlib.sha256("\0".join((files, *classes)).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        "\0".join((files, *classes)).encode(errors="surrogateescape")
+    ).hexdigest()[:32]
 
 
 PLUGIN = ImageFolder()

@@ -5,14 +5,14 @@ All images are the ``val`` split; the same images, less those of ``select``, are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.formats import image
 from tcc.formats.fingerprint import fingerprint_files
 from tcc.records import DatasetInfo, FrozenMap
@@ -78,7 +78,10 @@ class Images(Dataset):
             ),
         )
 
-    def open(self, params: Params, split: str) -> ImagesSplit:
+    def open(
+        self, params: Params, split: str, labels: Collection[str] | None = None
+    ) -> ImagesSplit:
+        take_kinds("images", (), labels)
         root = find_root("images", params.root)
         keys = _splits(image.list_images(root), params.select)[split]
         return ImagesSplit(tuple(root / key for key in keys))

@@ -7,7 +7,7 @@ fit to try a pipeline on a few photographs and for nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.errors import DataError
 from tcc.formats import image, voc
 from tcc.formats.fingerprint import fingerprint_files
@@ -61,12 +61,14 @@ class Params(DatasetParams):
 
 @dataclass(frozen=True)
 class VocSplit:
-    """Images with their labels. ``annotations``: parsed once, so that a malformed one shows before
-    training; empty where boxes are not read."""
+    """Images with their labels. ``kinds``: those that are read; ``labelled``: all that each image
+    has, which say whether it is turned; ``annotations``: parsed once, empty where masks say it and
+    boxes are not read."""
 
     layout: Layout
     keys: tuple[str, ...]
     kinds: tuple[str, ...]
+    labelled: tuple[str, ...]
     annotations: tuple[Annotation, ...]
 
     def __len__(self) -> int:
@@ -105,13 +107,13 @@ class VocSplit:
         except DataError as error:
             if size is None:
                 raise
-            by = [str(self.layout.label(kind, self.keys[index])) for kind in self.kinds]
+            by = [str(self.layout.label(kind, self.keys[index])) for kind in self.labelled]
             raise DataError(f"{error} (labelled by {' and '.join(by)})") from error
 
     def _labelled_size(self, index: int) -> tuple[int, int] | None:
         if self.annotations and (size := self.annotations[index].size):
             return size
-        if "label_ids" in self.kinds:
+        if "label_ids" in self.labelled:
             return image.image_size(self.layout.label("label_ids", self.keys[index]))
         return None
 
@@ -154,6 +156,8 @@ class Voc(Dataset):
 
     def describe(self, params: Params) -> DatasetInfo:
         survey = _survey(params)
+        if "boxes" in survey.kinds:
+            _require_sound(survey)
         return DatasetInfo(
             labels=survey.kinds,
             splits=FrozenMap({split: len(keys) for split, keys in survey.keys.items()}),
@@ -162,13 +166,15 @@ class Voc(Dataset):
             absent=FrozenMap(survey.absent),
         )
 
-    def open(self, params: Params, split: str) -> VocSplit:
-        layout, keys, kinds, _ = _survey(params)
-        annotated = keys[split] if "boxes" in kinds else ()
+    def open(self, params: Params, split: str, labels: Collection[str] | None = None) -> VocSplit:
+        layout, keys, has, _ = _survey(params)
+        kinds = take_kinds("voc", has, labels)
+        annotated = keys[split] if "boxes" in kinds or has == ("boxes",) else ()
         return VocSplit(
             layout=layout,
             keys=tuple(keys[split]),
             kinds=kinds,
+            labelled=has,
             annotations=tuple(voc.read_annotation(layout.label("boxes", key)) for key in annotated),
         )
 
@@ -215,14 +221,29 @@ def _survey(params: Params) -> _Survey:
     )
 
 
+def _require_sound(survey: _Survey) -> None:
+    """Reads every annotation, so that a malformed one shows before any trial.
+
+    Raises:
+        DataError: one is malformed, of an unknown class or has a box outside of its image.
+    """
+    layout = survey.layout
+    for key in dict.fromkeys(key for keys in survey.keys.values() for key in keys):
+        path = layout.label("boxes", key)
+        annotation = voc.read_annotation(path)
+        if annotation.size is None and len(annotation.boxes):  # else it was looked at
+            masked = "label_ids" in survey.kinds
+            by = layout.label("label_ids", key) if masked else layout.image(key)
+            voc.refuse_outside(path, annotation.boxes, image.image_size(by))
+
+
 def _fingerprint(survey: _Survey, split: str) -> str:
     layout, kinds = survey.layout, survey.kinds
-    images = [layout.image(key) for key in survey.keys[split]]
-    labels = {kind: [layout.label(kind, key) for key in survey.keys[split]] for kind in kinds}
+    keys = survey.keys[split]
     return fingerprint_files(
         layout.root,
-        images=[*images, *labels.get("label_ids", ())],
-        annotations=labels.get("boxes", ()),
+        images=[layout.image(key) for key in keys],
+        annotations=[layout.label(kind, key) for kind in kinds for key in keys],
     )
 
 

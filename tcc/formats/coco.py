@@ -45,6 +45,11 @@ class CocoInstances:
     def __len__(self) -> int:
         return len(self.file_names)
 
+    @property
+    def num_boxes(self) -> int:
+        """Of all images together."""
+        return len(self._boxes)
+
     def boxes(self, index: int) -> Boxes:
         """The boxes of the image at a position, as labelled; none is fine."""
         return self._boxes[self._starts[index] : self._starts[index + 1]]
@@ -184,6 +189,7 @@ def read_instances(path: Path) -> CocoInstances:
     xyxy = np.array([item.bbox for item in annotations], np.float64).reshape(-1, 4)
     xyxy[:, 2:] += xyxy[:, :2]
     sizes = np.array([(item.height, item.width) for item in images], np.int64).reshape(-1, 2)
+    _refuse_normalized(path, annotations, xyxy)
     beyond = (xyxy[:, :2] > sizes[rows, ::-1] + _OUTSIDE_PX) | (xyxy[:, 2:] < -_OUTSIDE_PX)
     for wrong in np.flatnonzero(beyond.any(axis=1))[:1]:
         image, item = images[rows[wrong]], annotations[wrong]
@@ -211,6 +217,17 @@ def read_instances(path: Path) -> CocoInstances:
         _posed=posed,
         _keypoints=keypoints,
     )
+
+
+def _refuse_normalized(
+    path: Path, annotations: list[_Annotation], xyxy: NDArray[np.float64]
+) -> None:
+    if len(xyxy) and xyxy.min() >= 0 and 0 < xyxy.max() <= 1:
+        raise DataError(
+            f"{path}: every bbox lies within 0 to 1, such as {list(annotations[0].bbox)} of "
+            f"annotation {annotations[0].id}; they are normalised, but COCO has x, y, width, "
+            "height in pixels: multiply them by the width and height of their images"
+        )
 
 
 def _load(path: Path) -> _Document:

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from tcc.errors import DataError
 from tcc.formats import atomic
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 _OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa", "RGBX")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -94,8 +94,11 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: the file is missing or not an image.
     """
     with _opened(path) as image:
+        if image.format == "PNG" and _has_late_exif(path, image):
+            image.load()
         width, height = image.size
-        return (width, height) if _orientation(image) in _SIDEWAYS else (height, width)
+        turned = image.format != "TIFF" and _orientation(image) in _SIDEWAYS  # Pillow turns TIFF
+        return (width, height) if turned else (height, width)
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
@@ -153,6 +156,20 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise DataError(
             f"{path}: cannot be read as an image, it may be truncated or corrupt ({error})"
         ) from error
+
+
+def _has_late_exif(path: Path, image: Image.Image) -> bool:
+    """Whether EXIF lies behind the pixels of a PNG, where opening it does not look."""
+    if "exif" in image.info:
+        return False
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            num_bytes, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return True
+            file.seek(num_bytes + 4, os.SEEK_CUR)
+    return False
 
 
 def _orientation(image: Image.Image) -> int | None:

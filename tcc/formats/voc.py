@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ CLASSES = (
 # fmt: on
 BORDER = 255  # of a mask: the rim of objects, which is ignored
 IMAGE_SETS = ("Main", "Segmentation")
+_YEAR = re.compile(r"VOC20\d\d")
 LABEL_FILES = {"boxes": ("Annotations", ".xml"), "label_ids": ("SegmentationClass", ".png")}
 
 
@@ -79,8 +81,9 @@ def find_root(given: Path) -> Path:
     """
     if (given / "JPEGImages").is_dir():
         return given
-    years = [*given.glob("VOC20??/JPEGImages"), *given.glob("VOCdevkit/VOC20??/JPEGImages")]
-    found = sorted(folder.parent for folder in years)
+    above = [folder for folder in (given, given / "VOCdevkit") if folder.is_dir()]
+    years = [year for folder in above for year in folder.iterdir() if _YEAR.fullmatch(year.name)]
+    found = sorted(year for year in years if (year / "JPEGImages").is_dir())
     if not found:
         raise DataError(
             f"{given / 'JPEGImages'}: there is no such folder; set `root` of data set voc to the "
@@ -112,13 +115,14 @@ def read_lists(
 ) -> dict[str, list[str]]:
     """The keys of ``train`` and ``val``, in their lists' order: of the lists in ``own`` (relative
     to the root), else of ImageSets/<image_set>, by default Main where it has a list, else
-    Segmentation. Without any list each split is all images by name.
+    Segmentation. Without any list in ImageSets each split is all images by name.
 
     Raises:
         DataError: a list is missing or empty, or names an image that is not there.
     """
     image_set = image_set or _first_image_set(layout, tuple(own))
     if image_set is None and not any(own.values()):
+        _refuse_other_lists(layout)
         return {split: sorted(layout.images) for split in own}
     splits = {}
     for split, chosen in own.items():
@@ -148,7 +152,10 @@ def read_annotation(path: Path, classes: tuple[str, ...] = CLASSES) -> Annotatio
     for item in root.findall("object"):
         name = (item.findtext("name") or "").strip()
         if name not in label_of:
-            raise DataError(f"{path}: unknown class {name!r}: there is {', '.join(classes)}")
+            raise DataError(
+                f"{path}: unknown class {name!r}; data set voc has VOC's {len(classes)} classes: "
+                f"{', '.join(classes)}; rename it, or bring other classes as data set coco"
+            )
         box = item.find("bndbox")
         if box is None:
             raise DataError(f"{path}: a {name} has no bndbox; add it, or delete the object")
@@ -224,13 +231,24 @@ def _first_image_set(layout: Layout, splits: tuple[str, ...]) -> str | None:
     return None
 
 
+def _refuse_other_lists(layout: Layout) -> None:
+    """Lists of which none is read must not make all images one split."""
+    folders = [layout.root / "ImageSets" / name for name in IMAGE_SETS]
+    files = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
+    if lists := [file.name for file in files if file.suffix == ".txt"]:
+        raise DataError(
+            f"{layout.root / 'ImageSets'}: holds {', '.join(lists[:8])}{' …' * (len(lists) > 8)}, "
+            "but neither train.txt nor val.txt; set `train_list` and `val_list` of data set voc, "
+            f"relative to {layout.root}"
+        )
+
+
 def _read_list(layout: Layout, path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the image list cannot be read ({error})") from error
-    # a class's own list has a second column, 1, 0 or -1
-    keys = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+    keys = list(dict.fromkeys(key for line in lines if (key := _listed(layout, line))))
     if not keys:
         raise DataError(f"{path}: the image list is empty")
     for key in keys:
@@ -238,6 +256,15 @@ def _read_list(layout: Layout, path: Path) -> list[str]:
             file = layout.root / "JPEGImages" / f"{key}.jpg"
             raise DataError(f"{file}: there is no such file, but {path} names it")
     return keys
+
+
+def _listed(layout: Layout, line: str) -> str:
+    """The image that a line names, which may hold spaces. A class's own list has a second column:
+    1, 0 where all its objects are difficult, -1 where it has none, which leaves the image out."""
+    whole = line.strip()
+    key, mark = (whole.rsplit(maxsplit=1) + [""] * 2)[:2]
+    listed = whole in layout.images or mark not in ("1", "0", "-1")
+    return whole if listed else key * (mark != "-1")
 
 
 def _parse(path: Path) -> ElementTree.Element:

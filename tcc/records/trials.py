@@ -24,7 +24,7 @@ class TrainRecipe(Record):
     decay: float  # share of the steps, at the end, over which the rate decays by a cosine
     clip: float  # gradient norm, for each parameter group apart
     precision: str  # fp32 | bf16
-    deterministic: bool  # only algorithms that give the same bits each time, on a GPU too
+    deterministic: bool  # on a GPU, algorithms that repeat to the bit; the log names what has none
     threads: int  # CPU threads of the trial, set by the trial itself
     rate_ramp: float  # share of the steps over which the rate's weight rises …
     rate_start: float  # … from this to 1

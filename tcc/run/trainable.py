@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tcc.errors import LostProcessError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.run.observer import WorkerObserver
 from tcc.stores import Store, from_json, open_store
@@ -19,12 +20,14 @@ from tcc.stores import Store, from_json, open_store
 def train(config: Mapping[str, Any]) -> dict[str, Any]:
     """Tune's function trainable; gives ``failed`` and ``reason`` as the last result.
 
-    A fault that would come again is returned, never raised: only the death of the process is
-    Tune's to retry.
+    A fault that would come again is returned, never raised: only the death of a process is Tune's
+    to retry.
     """
     try:
         trial = from_json(TrialSpec, config["trial"])
         outcome = _attempt(trial, open_store(config["store"]), config)
+    except LostProcessError:
+        raise
     except Exception as error:  # noqa: BLE001 - the boundary between a trial and Ray
         return {"failed": True, "reason": f"{type(error).__name__}: {error}"}
     finally:
@@ -43,6 +46,8 @@ def _attempt(
     observer = WorkerObserver(trial, store, config["study"], json.loads(config["trackers"]))
     try:
         return attempt(trial, store, observer, study=config["study"])
+    except LostProcessError:
+        raise
     except Exception as error:  # noqa: BLE001 - such as a full disk: nothing may stay open
         reason = f"{type(error).__name__}: {error}"
         path = store.log_path(trial.id)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from tcc.errors import StoreError, TccError
+from tcc.errors import LostProcessError, StoreError, TccError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Store
 from tcc.trial.execute import execute
@@ -31,6 +31,7 @@ def attempt(
     Raises:
         TrialError: a trial that it needs has no result; then nothing was begun.
         StoreError: the store cannot be read or written.
+        LostProcessError: something outside killed one of its processes.
     """
     observer = Guarded(observer or Silent())
     parents_of(trial, store)
@@ -38,8 +39,8 @@ def attempt(
     with logging_to(store.log_path(trial.id)):
         try:
             outcome: TrialRecord | FailureRecord = execute(trial, store, observer, study=study)
-        except StoreError:
-            raise  # where nothing can be written, no failure can be either
+        except (StoreError, LostProcessError):
+            raise  # nothing can be written, or nothing need be: it was not the trial's fault
         except Exception as error:  # noqa: BLE001 - a boundary: what a trial raises is its failure
             log.error("failed: %s\n%s", error, traceback.format_exc())
             outcome = _failure(trial, store, error)

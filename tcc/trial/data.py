@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from tcc import datasets, registry
 from tcc.datasets import Split
 from tcc.errors import DataError
 from tcc.formats.memory import LIMIT_BYTES, MemorySplit
-from tcc.records import DatasetInfo, DatasetUse
+from tcc.records import DatasetInfo, DatasetUse, PluginUse
 
 
-def open_split(use: DatasetUse, split: str, readers: int = 1) -> Split:
+def open_split(
+    use: DatasetUse, split: str, readers: int = 1, labels: Collection[str] | None = None
+) -> Split:
     """The samples of one split of a data set as a trial uses it; makes it first where needed.
 
     ``readers``: the processes that will each keep what they decode, as far as memory is for it.
+    ``labels``: the kinds that are read, by default all that there are.
 
     Raises:
         DataError: the split is empty, or the data set not as it should be.
@@ -20,10 +25,16 @@ def open_split(use: DatasetUse, split: str, readers: int = 1) -> Split:
     plugin = registry.load("datasets", use.plugin)
     params = plugin.Params.model_validate(dict(use.params))
     plugin.prepare(params)
-    samples = MemorySplit(plugin.open(params, split), LIMIT_BYTES // max(1, readers))
+    with datasets.reading():
+        samples = MemorySplit(plugin.open(params, split, labels), LIMIT_BYTES // max(1, readers))
     if not len(samples):
         raise DataError(f"data set {use.name!r} has no image in its split {split!r}")
     return samples
+
+
+def labels_of(tasks: Iterable[PluginUse]) -> set[str]:
+    """The label kinds that tasks need of a data set."""
+    return {registry.load("tasks", use.plugin).label for use in tasks} - {"image"}
 
 
 def describe(use: DatasetUse, *splits: str) -> DatasetInfo:

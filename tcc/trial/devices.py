@@ -23,7 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tcc.errors import TrialError
+from tcc.errors import LostProcessError, TccError, TrialError
 from tcc.records import Training, TrialSpec
 from tcc.stores import Store
 from tcc.trial.place import place_of
@@ -95,7 +95,7 @@ class _Relay:
                 self._drain(rank)
             if dead and not rank.ended:
                 rank.ended = True
-                self._faults.append((1, TrialError(_death(self._ranks.index(rank), rank.process))))
+                self._faults.append((1, _death(self._ranks.index(rank), rank.process)))
         if self._faults:
             self._faulty_since = min(self._faulty_since, time.monotonic())
 
@@ -151,11 +151,14 @@ def _ended() -> Iterator[list[_Rank]]:
             process.join()
 
 
-def _death(rank: int, process: BaseProcess) -> str:
+def _death(rank: int, process: BaseProcess) -> TccError:
     process.join()
     code = process.exitcode or 0
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    return (
-        f"the process of device {rank} {how} before its training was done: the machine may have "
-        "too little memory for train.devices"
-    )
+    if code >= 0:
+        return TrialError(
+            f"the process of device {rank} ended with code {code} before its training was done"
+        )
+    name = signal.Signals(-code).name
+    reason = f"the process of device {rank} was killed by {name} before its training was done"
+    advice = ": the machine may have too little memory for train.devices" * (name == "SIGKILL")
+    return LostProcessError(f"{reason}{advice}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tcc import registry
 from tcc.codec.geometry import rescale
-from tcc.errors import NonFiniteError
+from tcc.errors import NonFiniteError, TrialError
 from tcc.formats.image import write_png
 from tcc.formats.sample import Batch
 from tcc.methods import Measured, TrialModel
@@ -27,11 +27,12 @@ from tcc.records import (
     ImageResult,
     Metric,
     MetricInfo,
+    PluginUse,
     Rate,
     TrialSpec,
 )
 from tcc.tasks import Accumulator
-from tcc.trial.data import describe, open_split
+from tcc.trial.data import describe, labels_of, open_split
 from tcc.trial.loading import WholeImages
 from tcc.trial.place import Place
 from tcc.trial.provenance import provenance
@@ -56,11 +57,13 @@ def evaluate(
 
     Raises:
         NonFiniteError: a metric is NaN or infinite; names it.
+        TrialError: a task's headline metric applies to no image.
     """
     assert isinstance(model, nn.Module)
     started_at, clock = datetime.now(UTC), time.monotonic()
     model.eval()
-    loaded = WholeImages(open_split(spec.dataset, spec.split, place.workers), place)
+    labels = labels_of(_measured_tasks(trial, spec))
+    loaded = WholeImages(open_split(spec.dataset, spec.split, place.workers, labels), place)
     accumulators = _accumulators(trial, spec)
     images: list[ImageResult] = []
     for batch in (item.to(place.device) for item in loaded):
@@ -97,15 +100,18 @@ def _with_coded(batch: Batch, measured: Measured, task: str, scale: float) -> Ba
     return replace(batch, coded=(measured.coded[task], rescale(batch.image_B3HW, scale)))
 
 
-def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulator]:
+def _measured_tasks(trial: TrialSpec, spec: EvaluationSpec) -> list[PluginUse]:
     wanted = {name.partition("/")[0] for name in spec.metrics}
+    return [use for use in trial.recipe.tasks if use.name in wanted]
+
+
+def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulator]:
     classes = describe(spec.dataset, spec.split).classes
     accumulators = {}
-    for use in trial.recipe.tasks:
-        if use.name in wanted:
-            task = registry.load("tasks", use.plugin)
-            params = task.Params.model_validate(dict(use.params))
-            accumulators[use.name] = task.accumulator(params, classes.get(task.label, ()))
+    for use in _measured_tasks(trial, spec):
+        task = registry.load("tasks", use.plugin)
+        params = task.Params.model_validate(dict(use.params))
+        accumulators[use.name] = task.accumulator(params, classes.get(task.label, ()))
     return accumulators
 
 
@@ -147,7 +153,14 @@ def _metrics(
     plugins = {use.name: use.plugin for use in trial.recipe.tasks}
     for task_name, accumulator in accumulators.items():
         found = accumulator.compute()
-        for info in registry.load("tasks", plugins[task_name]).metrics:
+        task = registry.load("tasks", plugins[task_name])
+        if task.headline.name not in found:
+            raise TrialError(
+                f"{spec.dataset.name} {spec.split}: no {task_name}/{task.headline.name}, since no "
+                f"image has a label of the kind {task.label!r} that counts",
+                term=f"{task_name}/{task.headline.name}",
+            )
+        for info in task.metrics:
             name = f"{task_name}/{info.name}"
             if name in spec.metrics and info.name in found:
                 metrics.append(_finite(name, info, found[info.name]))

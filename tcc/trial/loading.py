@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tcc.codec.seeding import derive_seed
 from tcc.datasets import Split
-from tcc.errors import TccError, TrialError
+from tcc.errors import LostProcessError, TccError, TrialError
 from tcc.formats.sample import Batch, Sample, collate
 from tcc.records import TrainRecipe
 from tcc.trial.augment import augment
@@ -150,9 +150,9 @@ def load(samples: Dataset[Sample], order: Iterable[Sequence[Any]], place: Place)
         del batches  # ends the workers, which nobody else refers to
 
 
-def worker_died(error: Exception) -> TrialError:
+def worker_died(error: Exception) -> LostProcessError:
     """What to say when torch lost a worker, which it tells in many ways."""
-    return TrialError(
+    return LostProcessError(
         "a process that loads data died, of too little memory perhaps: give the kind fewer CPUs in "
         f"resources, each but train.threads of which loads data ({error})"
     )

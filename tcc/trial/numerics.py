@@ -20,7 +20,8 @@ def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
     """Threads, algorithms and the share of a GPU as the trial's recipe and resources ask.
 
     Raises:
-        TrialError: the GPU's memory does not suffice, or a process that loads data was killed.
+        TrialError: the GPU's memory does not suffice.
+        LostProcessError: a process that loads data was killed.
     """
     recipe, share = trial.recipe.train, trial.resources.gpu
     threads, flags = torch.get_num_threads(), (cudnn.deterministic, cudnn.allow_tf32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import torch
@@ -24,15 +24,16 @@ EVALUATION_BATCH = 32
 
 
 def parts(
-    images: int, part: int, *, seed: int, key: tuple[str, ...], group: Callable[[int], Hashable]
+    images: int, part: int, *, seed: int, key: tuple[str, ...], group: Callable[[int], int]
 ) -> Iterator[list[Element]]:
     """Parts of ``part`` images each, without end.
 
     Every epoch is a permutation that follows from (seed, key, epoch); the next begins where it
-    ends, so no image is left out. ``group``: index → what it has in common with all of its part; a
-    part is given as soon as one group has enough, and what is left in a group goes on waiting.
+    ends, so no image is left out. ``group``: index → what it has in common with its part, which is
+    given as soon as one group has enough. What an epoch leaves in groups is given with what is next
+    to it in order of groups, and what is then left over waits for the next epoch.
     """
-    waiting: dict[Hashable, list[Element]] = defaultdict(list)
+    waiting: dict[int, list[Element]] = defaultdict(list)
     for epoch in count():
         generator = torch.Generator().manual_seed(derive_seed(seed, *key, epoch))
         for index in torch.randperm(images, generator=generator).tolist():
@@ -40,6 +41,18 @@ def parts(
             waiting[found].append((epoch, index))
             if len(waiting[found]) == part:
                 yield waiting.pop(found)
+        yield from _mixed(waiting, part)
+
+
+def _mixed(waiting: dict[int, list[Element]], part: int) -> Iterator[list[Element]]:
+    """Parts of what waits, neighbouring groups together; leaves less than a part."""
+    left = [(group, element) for group in sorted(waiting) for element in waiting[group]]
+    whole = len(left) // part * part
+    waiting.clear()
+    for group, element in left[whole:]:
+        waiting[group].append(element)
+    for start in range(0, whole, part):
+        yield [element for _, element in left[start : start + part]]
 
 
 def aspect(size: Size) -> int:

@@ -110,8 +110,19 @@ def _refuse_changed(use: PluginUse, files: Mapping[str, Path]) -> None:
 
 
 def _ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
-    """Kind → every trial that this one stands on, near and far."""
+    """Kind → every trial that this one stands on, near and far.
+
+    Raises:
+        TrialError: a parent was trained on another checkpoint of its own parent than there is now.
+    """
     found: dict[str, Parent] = {}
     for parent in parents_of(trial, store).values():
+        record = store.record(parent.spec.id)
+        for id, above in parents_of(parent.spec, store).items():
+            if record is not None and record.training.parents_sha256.get(id) != above.sha256:
+                raise TrialError(
+                    f"trial {parent.spec.id}, which {trial.id} needs, was trained on another "
+                    f"checkpoint of {id} than there is now: run the study, which trains it again"
+                )
         found |= {parent.spec.kind: parent} | _ancestors(parent.spec, store)
     return found

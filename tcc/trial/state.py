@@ -2,7 +2,7 @@
 
     weights.NAME   best.NAME   optimizer.INDEX.NAME   rows     tensors
     trial, parents, step, seconds, history, names, terms       metadata, as JSON
-    sha256                                                     of all tensors
+    sha256                                                     of all the above
 
 No generator's state is in it: a step's noise follows from its number (`loop`).
 """
@@ -97,15 +97,15 @@ class Keeper:
             "terms": course.terms,
         }
         metadata = {name: json.dumps(value) for name, value in kept.items()}
-        checkpoint.save(path, tensors, metadata | {"sha256": _sha256(tensors)})
+        checkpoint.save(path, tensors, metadata | {"sha256": _sha256(tensors, metadata)})
 
     def _read(self, path: Path, model: TrialModel, optimizer: Optimizer) -> Course:
         """All is checked before anything is changed."""
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.pop("sha256", "") != _sha256(tensors):
-            raise CheckpointError("its tensors are not those that were saved")
+        if metadata.pop("sha256", "") != _sha256(tensors, metadata):
+            raise CheckpointError("its content is not what was saved")
         kept = {name: json.loads(text) for name, text in metadata.items()}
         if kept["trial"] != self.trial or kept["parents"] != self.parents:
             raise CheckpointError("it belongs to another trial or other parents")
@@ -161,9 +161,9 @@ def _refuse_unfitting(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor])
         raise CheckpointError("its weights are of another model")
 
 
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
+def _sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Safetensors checks the length of what it holds, not its content."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)

@@ -18,7 +18,7 @@ from tcc.stores import Store
 from tcc.trial import checkpoint
 from tcc.trial.complexity import kmac_per_pixel
 from tcc.trial.course import Course
-from tcc.trial.data import open_split
+from tcc.trial.data import labels_of, open_split
 from tcc.trial.loading import TrainingBatches, WholeImages
 from tcc.trial.loop import train
 from tcc.trial.parents import initial_weights, parents_of
@@ -44,9 +44,10 @@ def run(
     see `train`.
     """
     recipe, data = trial.recipe.train, trial.recipe.datasets[0]
+    labels = labels_of(trial.recipe.tasks)
     model.to(place.device, memory_format=torch.channels_last)
     batches = TrainingBatches(
-        open_split(data, "train", place.workers),
+        open_split(data, "train", place.workers, labels),
         recipe,
         seed=trial.seed,
         key=registry.load("methods", trial.method).batch_key(trial),
@@ -54,7 +55,7 @@ def run(
     )
     if batches.fixed:
         batches.frozen = _precompute(model, batches.samples, place)
-    select = WholeImages(open_split(data, "select", place.workers), place, SELECT_BYTES)
+    select = WholeImages(open_split(data, "select", place.workers, labels), place, SELECT_BYTES)
     parents = {need: parent.sha256 for need, parent in parents_of(trial, store).items()}
     keeper = Keeper(store, trial.id, parents, place)
     course = train(model, recipe, batches, select, place, keeper, listener, stop)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +129,21 @@ def test_samples_and_splits_reach_other_processes(opened):
         assert _content(again[0]) == _content(sent) == _content(samples[0])
 
 
+def test_only_the_asked_labels_are_read_and_nothing_else_changes(name, tiny, opened):
+    data = tiny(name)
+    for split, whole in opened.items():
+        every = _content(whole[0])[2]
+        for asked in ((), *((kind,) for kind in every)):
+            samples = data.plugin.open(data.params, split, asked)
+            assert len(samples) == len(whole)
+            key, pixels, labels = _content(samples[0])
+            assert (key, pixels) == _content(whole[0])[:2]
+            assert labels == {kind: every[kind] for kind in asked}
+            assert samples.size(0) == whole.size(0)
+        with pytest.raises(DataError, match=f"data set {name} has no smell"):
+            data.plugin.open(data.params, split, ("smell",))
+
+
 def test_a_description_is_kept_where_it_is_read_from_files(name, make_tiny, monkeypatch):
     data = make_tiny(name)
     asked = []
@@ -155,6 +174,49 @@ def test_a_change_of_any_file_is_seen(name, make_tiny):
     # what shapes no sample is only a list of the images
     assert {path.suffix for path in files if path not in seen} <= {".txt"}
     assert not files or seen >= set(SPLITS)
+
+
+def test_an_unreadable_folder_is_told_from_a_missing_one(name):
+    plugin = registry.load("datasets", name)
+    with tempfile.TemporaryDirectory() as place:  # not pytest's own, which only its owner enters
+        Path(place).chmod(0o755)
+        params = plugin.Params.model_validate(plugin.tiny(Path(place) / "data"))
+        before = describe(plugin, params)
+        if not list(plugin.sources(params)):
+            return
+        folders = sorted(path for path in Path(place).rglob("*") if path.is_dir())
+        found = {}
+        for folder in folders:
+            with _locked(folder):
+                found[folder] = _described(plugin, params)
+        assert found[folders[0]] != before  # the root's
+        for folder, told in found.items():
+            if told != before:  # else nothing of it is needed
+                assert str(folder) in str(told)
+                assert "Permission denied" in str(told)
+
+
+def _described(plugin: Any, params: Any) -> Any:
+    """The description, or why there is none."""
+    try:
+        return describe(plugin, params)
+    except DataError as error:
+        return str(error)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """For a superuser, whom no lock stops, as another user."""
+    superuser = os.geteuid() == 0
+    folder.chmod(0)
+    try:
+        if superuser:
+            os.seteuid(65534)
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+        folder.chmod(0o755)
 
 
 def _files(data: Any) -> list[Path]:

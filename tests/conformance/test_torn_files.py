@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tcc.formats.image import SUFFIXES
 from tcc.records import FailureRecord
 from tcc.stores import Store, open_store
 from tcc.trial import attempt
+from tcc.trial.data import labels_of
 
 
 def test_a_torn_file_is_named(one_pair, make_tiny, plan_study, tmp_path):
@@ -20,7 +21,9 @@ def test_a_torn_file_is_named(one_pair, make_tiny, plan_study, tmp_path):
     data.plugin.prepare(data.params)
     trains = one_pair.measured == one_pair.dataset
     train = {"steps": len(data.plugin.open(data.params, "train")), "batch": 1}  # all images once
-    torn = list(_needed(data, "train" if trains else "val"))
+    tasks = plan_study(one_pair, data, train=train).trials[0].recipe.tasks
+    labels = labels_of(tasks) & set(data.plugin.describe(data.params).labels)
+    torn = list(_needed(data, "train" if trains else "val", labels))
     assert any(_is_image(path) for path in torn)
     for index, path in enumerate(torn):
         store, resources = open_store(tmp_path / str(index)), {"default": {"cpu": 1 + index % 2}}
@@ -51,15 +54,15 @@ def _check_failure(outcome: Any, store: Store, path: Path, trains: bool) -> None
     assert (store.record(outcome.trial.id) is None) == trains
 
 
-def _needed(data: Any, split: str) -> Iterator[Path]:
-    """Files without which the first sample of a split cannot be read, one of each folder and
-    suffix."""
+def _needed(data: Any, split: str, labels: Collection[str]) -> Iterator[Path]:
+    """Files without which the first sample of a split cannot be read with these labels, one of
+    each folder and suffix."""
     found = set()
     for path in sorted(data.folder.rglob("*")):
         if path.is_file() and (path.parent, path.suffix) not in found:
             try:
                 with _torn(path):
-                    data.plugin.open(data.params, split)[0]
+                    data.plugin.open(data.params, split, labels)[0]
             except DataError:
                 found.add((path.parent, path.suffix))
                 yield path

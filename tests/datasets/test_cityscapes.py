@@ -184,3 +184,30 @@ def test_tiny_has_every_label_in_every_split(tmp_path: Path) -> None:
             assert split.size(index) == tuple(sample.image.shape[1:])
             assert set(sample.labels["label_ids"].unique().tolist()) == {0, 11, 13, 255}
             assert sample.labels["disparity"].unique().tolist() == [0, 2561, 10241, 15361]
+
+
+def test_labels_without_their_image_tell_of_an_interrupted_unpacking(root: Path) -> None:
+    for key in TRAIN[1:]:
+        cityscapes.frame(root, "train", key).image.unlink()
+    with pytest.raises(
+        DataError,
+        match=rf"^{TRAIN[1]}_leftImg8bit\.png: .* \(2 images are missing\); unpack the whole of",
+    ):
+        _describe(root)
+
+
+def test_other_label_ids_of_equal_size_are_seen(root: Path) -> None:
+    path = cityscapes.frame(root, "val", VAL[0]).label_ids
+    before, size = _describe(root), path.stat().st_size
+    changed = LABEL_IDS.copy()
+    changed[0, 0] = 8
+    image.write_png(path, changed)
+    assert path.stat().st_size == size
+    assert _describe(root).fingerprint("val") != before.fingerprint("val")
+
+
+def test_maps_that_nobody_asks_for_are_not_read(root: Path) -> None:
+    for split, key in (("train", TRAIN[0]), ("val", VAL[0])):
+        cityscapes.frame(root, split, key).label_ids.write_text("torn")
+    sample = PLUGIN.open(Params(root=str(root)), "val", {"disparity"})[0]
+    assert tuple(sample.labels) == ("disparity",)

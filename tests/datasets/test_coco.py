@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tcc.datasets import describe
 from tcc.datasets.coco import PLUGIN, Params
 from tcc.errors import DataError
 
@@ -338,3 +339,30 @@ def test_real_photographs_of_which_most_are_missing(name: str) -> None:
     params = Params.model_validate({**given, "skip_missing": True})
     assert dict(PLUGIN.describe(params).splits) == {"train": 14, "select": 1, "val": 15}
     assert len(_keys(params, "val")) == 15
+
+
+def test_a_split_without_boxes_is_refused(tmp_path: Path) -> None:
+    params = _split(tmp_path)
+    file = tmp_path / "annotations" / "instances_val2017.json"
+    _json(file, [f"{index:012d}.jpg" for index in (5, 6)], annotations=[])
+    with pytest.raises(DataError, match=rf"^{file}: has images, but no annotation with a box"):
+        PLUGIN.describe(params)
+
+
+def test_normalised_boxes_are_refused(tmp_path: Path) -> None:
+    params = _split(tmp_path)
+    file = tmp_path / "annotations" / "instances_val2017.json"
+    box = {"id": 7, "image_id": 2, "category_id": 3, "bbox": [0.1, 0.2, 0.5, 0.5]}
+    names = [f"{index:012d}.jpg" for index in (5, 6)]
+    _json(file, names, annotations=[box])
+    with pytest.raises(DataError, match=rf"^{file}: every bbox lies within 0 to 1.*normalised"):
+        PLUGIN.describe(params)
+    _json(file, names, annotations=[box, {**box, "bbox": [1, 1, 2, 2]}])
+    assert PLUGIN.describe(params).splits["val"] == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_not_called_missing_images(tmp_path: Path) -> None:
+    params = _split(tmp_path)
+    _json(tmp_path / "annotations" / "instances_val2017.json", [f"{'x' * 300}/a.jpg"])
+    with pytest.raises(DataError, match=r"x/?: cannot be read \(File name too long\)"):
+        describe(PLUGIN, params)

@@ -180,3 +180,19 @@ def test_a_link_to_a_folder_above_ends(params: Params) -> None:
     describe(plugin, params)
     describe(plugin, params)
     assert plugin.asked == 1
+
+
+@pytest.mark.parametrize("told", [PermissionError(13, "Permission denied", "data/x"), OSError("?")])
+def test_what_the_system_refuses_is_a_data_error(
+    params: Params, monkeypatch: pytest.MonkeyPatch, told: OSError
+) -> None:
+    def refuse(params: Params) -> DatasetInfo:
+        raise told
+
+    plugin = Folder()
+    monkeypatch.setattr(plugin, "describe", refuse)
+    said = (
+        r"data/x: cannot be read \(Permission denied\)" if told.filename else "the data set cannot"
+    )
+    with pytest.raises(DataError, match=said):
+        describe(plugin, params)

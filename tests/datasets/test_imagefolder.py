@@ -225,3 +225,10 @@ def test_ants_and_bees() -> None:
     sizes = [tuple(sample.image.shape[1:]) for sample in samples]
     assert [split.size(index) for index in range(len(split))] == sizes
     assert len(set(sizes)) > 1
+
+
+def test_what_file_servers_leave_is_no_class(root: Path) -> None:
+    before = _describe(root)
+    (root / "train" / "@eaDir").mkdir()
+    _write(root / "val" / "bee" / "__MACOSX" / "thumb.png")
+    assert _describe(root) == before

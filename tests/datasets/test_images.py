@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from tcc.datasets import cut_select
+from tcc.datasets import cut_select, describe
 from tcc.datasets.images import PLUGIN, Params
 from tcc.errors import DataError
 from tcc.formats import image
@@ -101,3 +102,33 @@ def test_kodak() -> None:
     assert PLUGIN.describe(params).splits["val"] == 24
     sizes = {PLUGIN.open(params, "val")[index].image.shape for index in (0, 3)}
     assert sizes == {(3, 512, 768), (3, 768, 512)}
+
+
+@pytest.mark.parametrize("root", ["~nobody-of-this-name/kodak", "x" * 5000])
+def test_what_the_system_refuses_is_a_data_error(root: str) -> None:
+    with pytest.raises(DataError, match=f"^{root}: "):
+        describe(PLUGIN, Params(root=root))
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
+    root = _folder(tmp_path / "kodak", 3)
+    (root / "0.png").rename(root / os.fsdecode(b"caf\xe9.png"))
+    assert PLUGIN.describe(Params(root=str(root))).splits["train"] == 2
+
+
+def test_a_picture_of_equal_size_is_seen_where_nothing_is_compressed(tmp_path: Path) -> None:
+    root = tmp_path / "grey"
+    root.mkdir()
+    prints = set()
+    for value in (0, 1):
+        for index in range(2):
+            Image.fromarray(np.full((4, 4), value, np.uint8)).save(root / f"{index}.pgm")
+        prints.add(PLUGIN.describe(Params(root=str(root))).fingerprint("val"))
+    assert len(prints) == 2
+
+
+def test_labels_that_it_lacks_are_refused(tmp_path: Path) -> None:
+    params = Params(root=str(_folder(tmp_path / "kodak", 2)))
+    assert len(PLUGIN.open(params, "val", ())) == 2
+    with pytest.raises(DataError, match=r"data set images has no boxes here: it has no labels"):
+        PLUGIN.open(params, "val", ("boxes",))

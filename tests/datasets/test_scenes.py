@@ -348,3 +348,15 @@ def test_describing_and_generating_import_no_torch(tmp_path: Path) -> None:
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_maps_that_nobody_asks_for_are_not_read(tmp_path: Path) -> None:
+    params = Params.model_validate({"root": str(tmp_path), "size": 32, "train": 2, "val": 1})
+    folder = PLUGIN.prepare(params)
+    for package in ("gtFine", "disparity"):
+        for path in (folder / package / "val").rglob("*.png"):
+            path.write_bytes(b"torn")
+    sample = PLUGIN.open(params, "val", {"class", "boxes"})[0]
+    assert tuple(sample.labels) == ("boxes", "class")
+    with pytest.raises(DataError, match=r"_gtFine_labelIds\.png"):
+        PLUGIN.open(params, "val")[0]

@@ -297,3 +297,44 @@ def test_real_photographs() -> None:
     assert sum(len(sample.labels["boxes"]["labels"]) for sample in samples) == 36
     sizes = [tuple(sample.image.shape[1:]) for sample in samples]
     assert [split.size(index) for index in range(len(split))] == sizes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("torn", r"002\.xml: cannot be read as XML"),
+        (_xml().replace("dog", "zebra"), r"002\.xml: unknown class 'zebra'.*VOC's 20 classes"),
+        (_xml(right=900).replace("<xmin>2<", "<xmin>800<"), r"002\.xml: the box 800 3 900 9 lies"),
+    ],
+)
+def test_a_malformed_annotation_shows_in_the_description(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    root = _layout(tmp_path / "set", 3)
+    (root / "Annotations" / "002.xml").write_text(text)
+    with pytest.raises(DataError, match=said):
+        _describe(root)
+
+
+def test_other_masks_of_equal_size_are_seen(tmp_path: Path) -> None:
+    root = _layout(tmp_path / "set", 3)
+    _masks(root, "000", "001", "002")
+    path = root / "SegmentationClass" / "000.png"
+    before, size = _describe(root), path.stat().st_size
+    image.write_png(path, np.where(MASK == 12, 11, MASK).astype(np.uint8))
+    assert path.stat().st_size == size
+    assert _describe(root).fingerprint("val") != before.fingerprint("val")
+
+
+def test_annotations_that_nobody_asks_for_are_not_parsed(tmp_path: Path) -> None:
+    root = _layout(tmp_path / "set", 3)
+    _masks(root, "000", "001", "002")
+    params = Params(root=str(root))
+    both = PLUGIN.open(params, "val")[0]
+    (root / "Annotations" / "000.xml").write_text("torn")
+    sample = PLUGIN.open(params, "val", {"label_ids"})[0]
+    assert tuple(sample.labels) == ("label_ids",)
+    assert torch.equal(sample.image, both.image)
+    assert torch.equal(sample.labels["label_ids"], both.labels["label_ids"])
+    with pytest.raises(DataError, match=r"data set voc has no keypoints here: it has boxes, label"):
+        PLUGIN.open(params, "val", {"keypoints"})

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tcc.errors import DataError
 from tcc.formats import image
@@ -263,3 +263,33 @@ def test_images_are_listed_by_name_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: no image in this folder itself"):
         image.list_images(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_turned_tiff_is_that_of_its_pixels(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "turned.tif"
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(path, exif=exif)
+    assert image.image_size(path) == image.read_rgb(path).shape[:2]
+    assert image.image_size(path) == ((6, 4) if orientation >= 5 else (4, 6))
+
+
+def test_exif_behind_the_pixels_of_a_png_turns_its_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    tiff = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = b"eXIf" + tiff
+    late = struct.pack(">I", len(tiff)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path = tmp_path / "late.png"
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12] + late + whole[-12:])  # before the last chunk
+    assert image.read_rgb(path).shape == (6, 4, 3)
+    assert image.image_size(path) == (6, 4)
+
+
+def test_pgm_is_listed_and_read(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 6), 7, np.uint8)).save(tmp_path / "grey.pgm")
+    (path,) = image.list_images(tmp_path)
+    assert (image.read_rgb(path) == 7).all()

@@ -78,7 +78,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("item", "complaint"),
     [
-        ({"name": "zebra"}, "unknown class 'zebra': there is aeroplane"),
+        ({"name": "zebra"}, "unknown class 'zebra'; data set voc has VOC's 20 classes: aeroplane"),
         ({"xmin": "wide"}, "bndbox/xmin is 'wide', a number is needed"),
         ({"ymin": 9}, "the box of a cat, 1 9 1 1, is empty; correct it"),
         ({"ymin": "nan"}, "bndbox/ymin is 'nan', a number is needed"),
@@ -177,7 +177,7 @@ def test_lists_are_found_in_order(tmp_path: Path) -> None:
     layout = _layout(
         tmp_path,
         "abc",
-        Main_train="b\na  -1\n\n",
+        Main_train="b\na  0\n\n",
         Main_val="c\n",
         Segmentation_train="c\n",
         Segmentation_val="a\n",
@@ -238,3 +238,26 @@ def test_real_annotation() -> None:
     np.testing.assert_array_equal(read.boxes.xyxy, [[173, 100, 349, 351]])
     assert read.boxes.labels.tolist() == [15]
     assert read.size == (500, 486)
+
+
+def test_lists_of_which_none_is_read_are_not_passed_over(tmp_path: Path) -> None:
+    layout = _layout(tmp_path, "abc", Main_test="a\n", Main_cat_test="a 1\n")
+    with pytest.raises(
+        DataError,
+        match=r"ImageSets: holds cat_test\.txt, test\.txt, but neither train\.txt nor val\.txt; "
+        r"set `train_list` and `val_list`",
+    ):
+        voc.read_lists(layout, None, NO_LISTS)
+    given: dict[str, str | None] = dict.fromkeys(NO_LISTS, "ImageSets/Main/test.txt")
+    assert voc.read_lists(layout, None, given) == {"train": ["a"], "val": ["a"]}
+
+
+def test_a_class_list_leaves_out_what_has_none_of_it(tmp_path: Path) -> None:
+    layout = _layout(tmp_path, "abc")
+    for name in ("my dog", "shot 1"):
+        image.write_png(tmp_path / "JPEGImages" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    layout = voc.read_layout(tmp_path)
+    path = tmp_path / "cat.txt"
+    path.write_text("\ufeffa  1\nb -1\nc\t0\nmy dog\nshot 1\nmy dog 1\n", encoding="utf-8")
+    keys = ["a", "c", "my dog", "shot 1"]
+    assert voc.read_lists(layout, None, {"train": "cat.txt"}) == {"train": keys}

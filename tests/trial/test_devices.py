@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tcc.errors import DataError, NonFiniteError, TrialError
+from tcc.errors import DataError, LostProcessError, NonFiniteError, TrialError
 from tcc.records import FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Store, open_store
 from tcc.trial import attempt, devices
@@ -113,13 +113,13 @@ def test_an_interrupt_saves_and_the_next_run_goes_on(tiny_plan, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_killed_rank_fails_the_trial_and_leaves_nobody(tiny_plan, tmp_path):
+def test_a_killed_rank_ends_the_attempt_and_leaves_nobody(tiny_plan, tmp_path):
     trial = next(t for t in tiny_plan(*TWO, "train.steps=4000") if t.kind == "pretrain")
     store = open_store(tmp_path)
     last = Acting(20, lambda: max(multiprocessing.active_children(), key=lambda p: p.pid).kill())
-    outcome = attempt(trial, store, last)
-    assert isinstance(outcome, FailureRecord)
-    assert "device 1 was killed by SIGKILL" in outcome.reason
+    with pytest.raises(LostProcessError, match="device 1 was killed by SIGKILL"):
+        attempt(trial, store, last)
+    assert store.failure(trial.id) is None  # it goes on when it is run again
     assert not multiprocessing.active_children()
 
 
@@ -197,7 +197,7 @@ TORN = ("failed", (DataError("a.png: torn"), True))
     ("first", "second", "error", "message"),
     [
         ((LOST,), (TORN, None, 0.3), DataError, "a.png: torn"),
-        ((LOST,), (None, kills_itself, 0.3), TrialError, "device 1 was killed by SIGKILL"),
+        ((LOST,), (None, kills_itself, 0.3), LostProcessError, "device 1 was killed by SIGKILL"),
         ((None, ends_early), (None, None, 9), TrialError, "device 0 ended with code 3"),
         ((LOST,), (None, None, 9), TrialError, "connection closed"),
         ((NAN,), (None, None, 9), NonFiniteError, "bpp is nan"),

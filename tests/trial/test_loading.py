@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 import torch
 
-from tcc.errors import DataError, TrialError
+from tcc.errors import DataError, LostProcessError, TrialError
 from tcc.trial.loading import TrainingBatches, WholeImages
 
 EQUAL, MIXED = [(8, 8)] * 12, [(8, 8), (9, 8), (8, 16), (10, 20), (16, 8)] * 3
@@ -133,7 +133,8 @@ def test_a_killed_worker_is_an_error_and_not_a_hang(make_batches, make_images):
     next(stream)
     (worker,) = multiprocessing.active_children()
     # torch tells it in the main thread by a signal handler's error, wherever that thread is
-    with pytest.raises((TrialError, RuntimeError), match=r"loads data died|DataLoader worker"):
+    told = r"loads data died|DataLoader worker"
+    with pytest.raises((LostProcessError, RuntimeError), match=told):
         _kill_and_go_on(worker, stream)
 
 

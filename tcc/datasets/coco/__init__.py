@@ -10,14 +10,14 @@ a study of memorisation, fit to try a pipeline on a few photographs and for noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from tcc.datasets import Dataset, DatasetParams, cut_select, find_root
+from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.datasets.coco._layout import Part, find_parts
 from tcc.datasets.coco._part import Loaded, load
 from tcc.errors import DataError
@@ -55,10 +55,12 @@ class Params(DatasetParams):
 
 @dataclass(frozen=True)
 class CocoSplit:
-    """Some images of a part. ``rows``: where they stand in its index."""
+    """Some images of a part. ``rows``: where they stand in its index; ``kinds``: the labels
+    that are read."""
 
     part: Loaded
     rows: tuple[int, ...]
+    kinds: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,8 +70,10 @@ class CocoSplit:
 
         row, size = self.rows[index], self.size(index)
         key = self.part.instances.file_names[row]
-        labels: dict[str, Any] = {"boxes": box_labels(self.part.instances.boxes(row), *size)}
-        if self.part.posed is not None:
+        labels: dict[str, Any] = {}
+        if "boxes" in self.kinds:
+            labels["boxes"] = box_labels(self.part.instances.boxes(row), *size)
+        if self.part.posed is not None and "keypoints" in self.kinds:
             boxes, keypoints = self.part.posed.keypoints(int(self.part.posed_rows[row]))
             names = self.part.posed.keypoint_names
             labels["keypoints"] = keypoint_labels(boxes, keypoints, names, *size)
@@ -124,11 +128,13 @@ class Coco(Dataset):
             absent=FrozenMap({"keypoints": absent} if absent else {}),
         )
 
-    def open(self, params: Params, split: str) -> CocoSplit:
+    def open(self, params: Params, split: str, labels: Collection[str] | None = None) -> CocoSplit:
         root = find_root("coco", params.root)
         train, val = _parts(root, params)
         part = load(root, val if split == "val" else train, params.skip_missing)
-        return CocoSplit(part, _rows(part, split, params.select))
+        has = ("boxes",) if part.posed is None else ("boxes", "keypoints")
+        kinds = take_kinds("coco", has, labels)
+        return CocoSplit(part, _rows(part, split, params.select), kinds)
 
     def sources(self, params: Params) -> Iterable[Path]:
         for part in _parts(find_root("coco", params.root), params):

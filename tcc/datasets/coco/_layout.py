@@ -70,7 +70,10 @@ def _unsplit(root: Path, looked_for: str) -> Path:
     parameters = "`train_annotations` and `val_annotations`"
     folder = root / "annotations"
     found = _only([folder / "instances.json", root / "instances.json"], parameters)
-    found = found or _only(sorted(folder.glob("*.json")), parameters)
+    if found is None and folder.is_dir():
+        found = _only(
+            [file for file in sorted(folder.iterdir()) if file.suffix == ".json"], parameters
+        )
     if found is None:
         raise DataError(
             f"{folder}: none of {looked_for}, instances.json or a single other .json here; set "

@@ -44,6 +44,12 @@ def load(root: Path, part: Part, skip_missing: bool) -> Loaded:
     instances = _read(part.annotations)
     if not len(instances):
         raise DataError(f"{part.annotations}: lists no image")
+    if not instances.num_boxes:
+        raise DataError(
+            f"{part.annotations}: has images, but no annotation with a box; set "
+            f"`{part.split}_annotations` of data set coco to a file of instances (to code images "
+            "without labels, use data set images)"
+        )
     folder, there = _find_images(root, part, instances.file_names)
     rows = np.flatnonzero(there)
     if len(rows) < len(there) and not (skip_missing and len(rows)):
@@ -93,7 +99,7 @@ def _existing(folder: Path, names: tuple[str, ...]) -> list[bool]:
             try:
                 with os.scandir(folder / below) as entries:
                     listed[below] = {entry.name for entry in entries}
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 listed[below] = set()
         there.append(leaf in listed[below])
     return there

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from tcc.datasets import Dataset, DatasetParams, cut_select
+from tcc.datasets import Dataset, DatasetParams, cut_select, expanded, take_kinds
 from tcc.errors import DataError
 from tcc.records import DatasetInfo, FrozenMap
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHAPE_NAMES = ("disc", "square", "triangle", "cross", "ring", "diamond")
 CITY = "scenes"
 SPLIT_SEEDS = {"train": 0, "val": 1}
+KINDS = ("boxes", "label_ids", "disparity", "class")
 _MIN_SIDE, _MAX_SIDE = 32, 2048
 
 
@@ -63,12 +64,13 @@ class Params(DatasetParams):
 @dataclass(frozen=True)
 class ScenesSplit:
     """Scenes as samples; ``rows``: where each frame stands in the COCO index; ``height_width``: of
-    every scene in pixels."""
+    every scene in pixels; ``kinds``: the label kinds that are read."""
 
     frames: tuple[Frame, ...]
     rows: tuple[int, ...]
     instances: CocoInstances
     height_width: tuple[int, int]
+    kinds: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -82,15 +84,16 @@ class ScenesSplit:
         files = self.frames[index]
         pixels = image.read_rgb(files.image)
         boxes = self.instances.boxes(self.rows[index])
+        read: dict[str, Callable[[], Any]] = {
+            "boxes": lambda: box_labels(boxes, *pixels.shape[:2]),
+            "label_ids": lambda: mask_label(image.read_indices(files.label_ids)),
+            "disparity": lambda: mask_label(cityscapes.read_disparity(files.disparity)),
+            "class": lambda: torch.tensor(int(boxes.labels[boxes.area.argmax()]) - 1),
+        }
         return Sample(
             key=files.key,
             image=image_tensor(pixels),
-            labels={
-                "boxes": box_labels(boxes, *pixels.shape[:2]),
-                "label_ids": mask_label(image.read_indices(files.label_ids)),
-                "disparity": mask_label(cityscapes.read_disparity(files.disparity)),
-                "class": torch.tensor(int(boxes.labels[boxes.area.argmax()]) - 1),
-            },
+            labels={kind: read[kind]() for kind in self.kinds},
         )
 
     def size(self, index: int) -> tuple[int, int]:
@@ -110,7 +113,7 @@ class Scenes(Dataset):
         shapes = SHAPE_NAMES[: params.classes]
         train, selected = cut_select(_keys(params.train), params.select)
         return DatasetInfo(
-            labels=("boxes", "label_ids", "disparity", "class"),
+            labels=KINDS,
             splits=FrozenMap({"train": len(train), "select": len(selected), "val": params.val}),
             fingerprints=FrozenMap(
                 {
@@ -133,9 +136,12 @@ class Scenes(Dataset):
             generate(folder, params, report)
         return folder
 
-    def open(self, params: Params, split: str) -> ScenesSplit:
+    def open(
+        self, params: Params, split: str, labels: Collection[str] | None = None
+    ) -> ScenesSplit:
         from tcc.formats import cityscapes, coco
 
+        kinds = take_kinds("scenes", KINDS, labels)
         folder = self.prepare(params)
         on_disk = "val" if split == "val" else "train"
         keys = _keys(params.val if on_disk == "val" else params.train)
@@ -151,6 +157,7 @@ class Scenes(Dataset):
             rows=tuple(row_of[key] for key in keys),
             instances=instances,
             height_width=params.size,
+            kinds=kinds,
         )
 
 
@@ -176,8 +183,7 @@ def _fingerprint(params: Params, *counts: str) -> str:
 
 
 def _cache(root: str | None) -> Path:
-    given = root or os.environ.get("TCC_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "tcc"
+    return expanded(root or os.environ.get("TCC_CACHE") or "~/.cache/tcc")
 
 
 PLUGIN = Scenes()

@@ -46,7 +46,9 @@ def _measure(prediction: Tensor, original: Tensor) -> dict[str, float]:
     decoded, original = _to_8_bit(prediction), _to_8_bit(original)
     values = {"psnr": _psnr_db(decoded, original)}
     if min(original.shape[-2:]) >= MS_SSIM_MIN_SIDE:
-        values["ms-ssim"] = ms_ssim(decoded[None], original[None], data_range=255).item()
+        values["ms-ssim"] = ms_ssim(
+            decoded[None].double(), original[None].double(), data_range=255
+        ).item()
     return values
 
 
