@@ -12,6 +12,7 @@ from PIL import Image
 from tcc.errors import TrialError
 from tcc.records import FailureRecord, Plan, TrialRecord, TrialSpec
 from tcc.stores import Store, open_store
+from tcc.tasks.depth.metric import DepthAccumulator
 from tcc.trial import attempt
 
 
@@ -250,3 +251,29 @@ def test_a_diverging_trial_fails_with_step_and_term(tiny_plan, tmp_path):
     assert outcome.step is not None
     assert outcome.step >= 1
     assert outcome.term
+
+
+def test_a_parent_on_another_checkpoint_than_its_own_parents_is_refused(tiny_plan, tmp_path):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    run_all(plan, store, "pretrain", "base", "enhancement")
+    standalone = next(trial for trial in plan if trial.kind == "standalone")
+    (enhancement,) = standalone.needs
+    record = store.record(enhancement)
+    assert record is not None
+    parents = dict.fromkeys(record.training.parents_sha256, "0" * 64)
+    training = dataclasses.replace(record.training, parents_sha256=parents)
+    store.commit(dataclasses.replace(record, training=training))
+    outcome = attempt(standalone, store)
+    assert isinstance(outcome, FailureRecord)
+    assert f"trial {enhancement}, which {standalone.id} needs, was trained on" in outcome.reason
+
+
+def test_an_evaluation_without_its_headline_metric_fails(tiny_plan, tmp_path, monkeypatch):
+    plan, store = tiny_plan(), open_store(tmp_path)
+    base = next(trial for trial in plan if trial.kind == "base")
+    monkeypatch.setattr(DepthAccumulator, "compute", lambda self: {})
+    outcome = attempt(base, store)
+    assert isinstance(outcome, FailureRecord)
+    assert outcome.term == "depth/rmse"
+    assert "scenes val: no depth/rmse, since no image has a label of the kind" in outcome.reason
+    assert store.record(base.id) is not None  # the training stands

@@ -92,7 +92,8 @@ def test_without_a_saved_state_a_course_begins(keeper):
 
 
 @pytest.mark.parametrize(
-    "damage", ["torn", "empty", "flipped", "of another model", "of another trial", "parents"]
+    "damage",
+    ["torn", "empty", "flipped", "step", "of another model", "of another trial", "parents"],
 )
 def test_a_state_that_cannot_be_trusted_is_named_and_left(keeper, damage, caplog):
     model, optimizer, course = trained(width=6 if damage == "of another model" else 4)
@@ -110,6 +111,9 @@ def test_a_state_that_cannot_be_trusted_is_named_and_left(keeper, damage, caplog
     elif damage == "flipped":
         data[-5] ^= 1
         path.write_bytes(data)
+    elif damage == "step":
+        assert data.count(b'"step":"3"') == 1
+        path.write_bytes(data.replace(b'"step":"3"', b'"step":"7"'))
     mine, its_optimizer, _ = trained(seed=5)
     before = {name: value.clone() for name, value in mine.state_dict().items()}
     with caplog.at_level(logging.INFO, "tcc.trial"):
