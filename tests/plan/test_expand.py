@@ -276,3 +276,22 @@ def test_a_trial_gets_the_resources_of_its_own_task(planned: Planned) -> None:
     cpus = {(trial.kind, trial.tasks[-1]): trial.resources.cpu for trial in plan}
     assert cpus["base", "depth"] == 4.0
     assert cpus["enhancement", "segmentation"] == 1.0
+
+
+def test_the_sweeps_that_need_data_plan_on_it(tmp_path: Path, monkeypatch) -> None:
+    for name in ("coco", "cityscapes"):
+        root = registry.load("datasets", name).tiny(tmp_path / name)["root"]
+        monkeypatch.setenv(f"TCC_{name.upper()}_ROOT", str(root))
+    selecting = ["data.coco.select=1", "data.cityscapes.select=1"]
+    paper = expand(load_spec(SMOKE.with_name("paper.yaml"), selecting))
+    assert kinds(paper) == {
+        "base": 90,
+        "direct": 135,
+        "enhancement": 135,
+        "standalone": 135,
+        "uncompressed": 18,
+        "pixels": 9,
+    }
+    crops = {(trial.kind, trial.tasks[-1]): trial.recipe.train.crop for trial in paper}
+    assert (crops["base", "detection"], crops["base", "depth"]) == (0, 512)
+    assert len(expand(load_spec(SMOKE.with_name("all_pairs.yaml")))) == 209
