@@ -127,13 +127,18 @@ def cut_select(keys: Sequence[str], select: int) -> tuple[list[str], list[str]]:
     return [key for key in keys if key not in cut], [key for key in keys if key in cut]
 
 
+def root_variable(plugin: str) -> str:
+    """The environment variable that says where a data set lies."""
+    return f"TCC_{plugin.upper()}_ROOT"
+
+
 def find_root(plugin: str, root: str | None) -> Path:
     """The folder of a data set: the spec's ``root``, else the environment's TCC_<PLUGIN>_ROOT.
 
     Raises:
         DataError: neither is set, or the folder is not there or cannot be reached.
     """
-    variable = f"TCC_{plugin.upper()}_ROOT"
+    variable = root_variable(plugin)
     given = root or os.environ.get(variable)
     ways = f"set `root` of data set {plugin} in the spec, or the environment variable {variable}"
     if not given:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path as File
 from typing import Any
 
 from tcc import datasets, registry
@@ -51,8 +51,8 @@ def _check_entry(document: Document, name: str, entry: DataEntry) -> DataEntry |
     given = validate_params(document, path, plugin.Params, entry.params)
     if given is None or document.touched(path):
         return None
-    written = _absolute(given.model_dump(mode="json"), plugin.Params.paths)
     try:
+        written = _placed(kind, given.model_dump(mode="json"), plugin.Params.paths)
         info = datasets.describe(plugin, plugin.Params.model_validate(written))
     except DataError as error:
         document.report(document.path((*path, *plugin.Params.paths[:1])), str(error))
@@ -60,14 +60,18 @@ def _check_entry(document: Document, name: str, entry: DataEntry) -> DataEntry |
     return DataEntry.model_validate({"type": kind, **written}).described(info)
 
 
-def _absolute(params: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
-    """Trials run in other working directories; a URI stays as it is."""
-    return {
-        key: str(File(value).expanduser().absolute())
-        if key in paths and isinstance(value, str) and value and "://" not in value
-        else value
-        for key, value in params.items()
-    }
+def _placed(kind: str, params: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters with absolute paths, the root of the environment too: trials run in other
+    working directories, and on machines with another environment. A URI stays as it is."""
+    found = dict(params)
+    for key in paths:
+        value = found[key]
+        if value is None and key == "root":
+            value = os.environ.get(datasets.root_variable(kind))
+        if isinstance(value, str) and value and "://" not in value:
+            value = str(datasets.expanded(value).absolute())
+        found[key] = value
+    return found
 
 
 def check_tasks(document: Document, spec: SweepSpec) -> dict[str, FrozenMap]:

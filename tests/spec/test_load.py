@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
 
 from tcc.errors import Problem, SpecError
@@ -159,3 +160,13 @@ def test_any_change_gives_a_spec_or_its_problems(
     except SpecError as error:
         problems = error.problems
     assert all("\n" not in problem.message for problem in problems)
+
+
+def test_the_root_of_the_environment_goes_with_the_spec(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setenv("TCC_IMAGES_ROOT", str(tmp_path))
+    text = RICH.replace("data:", "data:\n  images: {}", 1)
+    spec = parse_spec(text)
+    monkeypatch.delenv("TCC_IMAGES_ROOT")
+    again = parse_spec(resolved_yaml(spec))  # as a worker, or `tcc retry`, reads it
+    assert again.data["images"].params["root"] == str(tmp_path)
