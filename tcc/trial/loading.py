@@ -32,7 +32,8 @@ class TrainingBatches:
     """An endless, seeded stream of the batches that one rank computes in: parts of a step's batch.
 
     A step's parts are dealt to the ranks in turn, so that N devices see what one sees that
-    accumulates N times as often. Without a crop, images of different shape share no part.
+    accumulates N times as often. Without a crop, images of like shape share a part, but for what
+    an epoch leaves over (`order.parts`).
 
     Raises:
         TrialError: the batch cannot be divided among devices and accumulated parts.

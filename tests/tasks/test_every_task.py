@@ -149,7 +149,7 @@ def test_training_lowers_the_distortion(task, classes, make_batch):
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     first = model.eval().distortion(batch.image_B3HW, batch).item()
     model.train()
-    for _ in range(80):
+    for _ in range(40):
         optimizer.zero_grad()
         model.distortion(batch.image_B3HW, batch).backward()
         optimizer.step()

@@ -46,17 +46,15 @@ def _measure(prediction: Tensor, original: Tensor) -> dict[str, float]:
     decoded, original = _to_8_bit(prediction), _to_8_bit(original)
     values = {"psnr": _psnr_db(decoded, original)}
     if min(original.shape[-2:]) >= MS_SSIM_MIN_SIDE:
-        values["ms-ssim"] = ms_ssim(
-            decoded[None].double(), original[None].double(), data_range=255
-        ).item()
+        values["ms-ssim"] = ms_ssim(decoded[None], original[None], data_range=255).item()
     return values
 
 
 def _psnr_db(decoded: Tensor, original: Tensor) -> float:
-    mse = (decoded.double() - original.double()).square().mean().item()
+    mse = (decoded - original).square().mean().item()
     return min(10 * math.log10(255**2 / mse), PSNR_CAP_DB) if mse else PSNR_CAP_DB
 
 
 def _to_8_bit(image_3HW: Tensor) -> Tensor:
-    """8-bit levels, as float32."""
-    return (255 * image_3HW.detach().float()).clamp(0, 255).round()
+    """8-bit levels, as float64: a product in float32 can fall on the other side of a half."""
+    return (255 * image_3HW.detach().double()).clamp(0, 255).round()
