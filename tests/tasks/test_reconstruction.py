@@ -118,3 +118,15 @@ def test_psnr_at_the_codecs_scale_is_beside_that_at_full_size(original):
     total = accumulator.compute()
     assert total.pop("psnr_coded") == pytest.approx(expected.mean(), abs=1e-6)
     assert total == plain
+
+
+def test_psnr_is_that_of_exact_8_bit_levels():
+    rng = torch.Generator().manual_seed(3)
+    levels = torch.randint(0, 256, (1, 3, 40, 40), generator=rng)
+    # decoded values near a half, where a float32 product rounds to the wrong side
+    decoded = ((levels + 0.5).double() / 255).float()
+    original = levels.float() / 255
+    (row,), _ = _measured(decoded, original)
+    exact = (decoded.double() * 255).clamp(0, 255).round() - levels
+    expected = 10 * math.log10(255**2 / exact.square().mean().item())
+    assert row["psnr"] == pytest.approx(expected, abs=1e-9)
