@@ -5,6 +5,7 @@ TccError                    one clear message; the command line prints it and ex
 ├── UnknownNameError        a plug-in name that does not exist; suggests the nearest
 ├── DataError               a data set root, file or label is missing or malformed
 ├── StoreError              a store cannot be read or written
+├── BusyError               another process works on the trial
 ├── RecordError             a stored record is torn, tampered or of a foreign version
 ├── CheckpointError         weights do not fit the model that they are loaded into
 ├── BitstreamError          a compressed file is malformed or belongs to another model
@@ -53,6 +54,10 @@ class DataError(TccError):
 
 class StoreError(TccError):
     """Raised by `stores` when a store cannot be reached, read or written."""
+
+
+class BusyError(TccError):
+    """Raised when another living process works on a trial, or has taken it over; names it."""
 
 
 class RecordError(TccError):

@@ -15,6 +15,7 @@ from tcc.records.results import (
     Training,
     TrialRecord,
 )
+from tcc.records.runs import Holder, RunRecord
 from tcc.records.trials import (
     LOOP_VERSION,
     EvaluationSpec,
@@ -38,6 +39,7 @@ __all__ = [
     "EvaluationSpec",
     "FailureRecord",
     "FrozenMap",
+    "Holder",
     "ImageResult",
     "Metric",
     "MetricInfo",
@@ -51,6 +53,7 @@ __all__ = [
     "Rate",
     "Recipe",
     "Resources",
+    "RunRecord",
     "TrainRecipe",
     "Training",
     "TrialDraft",

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from tcc.errors import ClusterError
-from tcc.run.capacity import Node
+from tcc.plan.capacity import Node
 
 DRIVER = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tcc.plan import TrialState, critical_path
+from tcc.plan.capacity import total_slots
 from tcc.records import Plan
-from tcc.run.capacity import total_slots
 from tcc.run.cluster import Cluster
 from tcc.run.events import Watcher
 from tcc.run.schedule import Schedule

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
 
 from tcc.plan import TrialState, estimate, ledger
+from tcc.plan.capacity import refuse_oversize
 from tcc.records import Plan, TrialSpec
-from tcc.run.capacity import refuse_oversize
 from tcc.run.cluster import connect
 from tcc.run.display import display
 from tcc.run.outcome import RunOutcome, RunSettings, outcome

@@ -6,8 +6,8 @@ import pytest
 from fake_trials import make_trial
 
 from tcc.errors import ClusterError
+from tcc.plan.capacity import Node, refuse_oversize, slots, total_slots
 from tcc.records import Resources
-from tcc.run.capacity import Node, refuse_oversize, slots, total_slots
 from tcc.run.cluster import autoscaling_nodes
 
 LAPTOP = Node(name="laptop", cpu=8, gpu=0)
