@@ -12,7 +12,8 @@ TccError                    one clear message; the command line prints it and ex
 ├── LostProcessError        a process that a trial is made of was killed: it may be tried again
 ├── ClusterError            Ray cannot be reached, or no node can hold what is asked
 └── TrialError              a trial cannot go on: becomes its FailureRecord, never ends a study
-    └── NonFiniteError      a loss term or metric is NaN or infinite
+    ├── NonFiniteError      a loss term or metric is NaN or infinite
+    └── MemoryExceededError a device's memory does not suffice; says what would fit
 """
 
 from __future__ import annotations
@@ -91,3 +92,8 @@ class TrialError(TccError):
 
 class NonFiniteError(TrialError):
     """Raised when a loss term, gradient norm or metric is NaN or infinite."""
+
+
+class MemoryExceededError(TrialError):
+    """Raised when a GPU's memory, or the machine's on the CPU, does not suffice for a trial; names
+    the device, what was computed and what would fit."""

@@ -1,7 +1,8 @@
 """From a spec to trials: identity by content, the graph, and what a store holds of it.
 
     SweepSpec ── expand ── Plan ── ledger ── what is new, cached, blocked, and why
-                 identity          estimate: what it will take
+                 identity          past: what results there are of older recipes
+                                   estimate, makespan: what it will take, on which nodes
 
 Nothing here runs anything, and nothing imports torch or Ray.
 """
@@ -10,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tcc.plan.estimate import Estimate, History, estimate
+from tcc.plan.estimate import Estimate, estimate
 from tcc.plan.expand import expand
 from tcc.plan.graph import children, critical_path, descendants
 from tcc.plan.identity import evaluation_id, trial_id
 from tcc.plan.ledger import TrialState, ledger, standing
+from tcc.plan.outlook import Outlook, outlook, outlook_json
 from tcc.plan.summary import find_trial, plan_from_json, plan_json, plan_to_json
 from tcc.records import Plan
 
 __all__ = [
     "Estimate",
+    "Outlook",
     "TrialState",
     "children",
     "critical_path",
@@ -29,6 +32,8 @@ __all__ = [
     "expand",
     "find_trial",
     "ledger",
+    "outlook",
+    "outlook_json",
     "plan_from_json",
     "plan_json",
     "plan_to_json",
@@ -39,9 +44,13 @@ __all__ = [
 
 
 def print_plan(
-    plan: Plan, states: Mapping[str, TrialState], store: History, *, left_out: Sequence[str] = ()
+    plan: Plan,
+    states: Mapping[str, TrialState],
+    ahead: Outlook,
+    *,
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Prints the tree, what was left out, the counts and the cost of a plan on the terminal."""
+    """Prints the tree, what was left out, the counts and the outlook of a plan on the terminal."""
     from tcc.plan import tree  # rich is needed here alone
 
-    tree.print_plan(plan, states, store, left_out=left_out)
+    tree.print_plan(plan, states, ahead, left_out=left_out)

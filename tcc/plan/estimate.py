@@ -1,64 +1,63 @@
-"""What a plan costs, from what like trials took before: nothing is guessed where there are none."""
+"""What a plan costs, from what like trials took before: nothing is guessed where there are none.
+
+The records of the study itself are read anyway. Where they hold no like trial, the plans that the
+store keeps tell which of its other records do, and a few of these are read.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 from typing import Any, Protocol
 
-from tcc.plan.identity import canonical_json
+from tcc.plan.alike import Alike
 from tcc.plan.ledger import TrialState
-from tcc.records import Plan, PluginUse, TrialRecord, TrialSpec
+from tcc.plan.past import PLAN, TO_DO, Studies, read_plan, stored_plans
+from tcc.records import Plan, TrialRecord, TrialSpec
 
-TO_DO = ("new", "blocked")
-MAX_FOREIGN = 200  # records of other studies that are read: a store may hold thousands
+SAMPLES = 2  # records that are read of trials that are alike: they differ little
+READERS = 8  # at once: object storage takes 20 ms to answer
+STUDIES = 20  # whose plans are looked at: 25 ms each where they hold 500 trials
 
 
-class History(Protocol):
+class History(Studies, Protocol):
     """What the estimate asks of a store."""
 
-    def result_ids(self) -> set[str]: ...
+    def studies(self) -> tuple[str, ...]: ...
 
     def record(self, id: str, /) -> TrialRecord | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """``seconds``: trial that is to be done → its duration, where like trials were measured.
-    The hours are of these; ``unknown`` counts the others."""
+    """``seconds``: trial that is to be done → its duration, where like trials were measured. The
+    hours are of these; ``unknown`` counts the others. ``measured``: the trials that tell."""
 
     seconds: Mapping[str, float]
     cpu_hours: float
     gpu_hours: float
     unknown: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a trial took: its training step, its evaluation and the rest, in seconds."""
-
-    step_s: float
-    evaluate_s: float
-    other_s: float
+    measured: int
 
 
 def estimate(plan: Plan, states: Mapping[str, TrialState], store: History) -> Estimate:
     """The cost of the trials that are to be done."""
     left = [trial for trial in plan if states[trial.id].state in TO_DO]
-    known = _Trials(plan, store)
-    wanted = {known.likeness(trial) for trial in left}
-    own = [state.record for state in states.values() if state.record is not None]
-    alike: dict[str, list[TrialRecord]] = defaultdict(list)
-    for record in (*own, *_foreign(store, states, lambda: wanted <= alike.keys())):
-        if likeness := known.likeness(record.trial):
-            alike[likeness].append(record)
-    costs = {likeness: _mean_cost(records) for likeness, records in alike.items()}
+    known = _Known(plan)
+    for state in states.values():
+        if state.record is not None:
+            known.learn(state.record)
+    wanted = {known.training(trial) for trial in left}
+    _learn_elsewhere(plan, store, known, wanted)
     seconds = {
-        trial.id: _duration(trial, states[trial.id], costs[known.likeness(trial)])
+        trial.id: duration_s
         for trial in left
-        if known.likeness(trial) in costs
+        if (duration_s := known.duration_s(trial, states[trial.id])) is not None
     }
     priced = [trial for trial in left if trial.id in seconds]
     return Estimate(
@@ -66,80 +65,113 @@ def estimate(plan: Plan, states: Mapping[str, TrialState], store: History) -> Es
         cpu_hours=sum(seconds[trial.id] * trial.resources.cpu for trial in priced) / 3600,
         gpu_hours=sum(seconds[trial.id] * trial.resources.gpu for trial in priced) / 3600,
         unknown=len(left) - len(priced),
+        measured=sum(known.measured(training) for training in wanted),
     )
 
 
-def _foreign(
-    store: History, states: Mapping[str, TrialState], enough: Callable[[], bool]
-) -> Iterator[TrialRecord]:
-    """Records of other studies; ids are hashes, so their order is that of chance."""
-    if enough():
+def _learn_elsewhere(plan: Plan, store: History, known: _Known, wanted: set[int]) -> None:
+    """Learns what the study's own records do not tell."""
+    missing = {training for training in wanted if not known.measured(training)}
+    if not missing:
         return
-    for id in sorted(store.result_ids() - states.keys())[:MAX_FOREIGN]:
-        if record := store.record(id):
-            yield record
-        if enough():
+    others = store.result_ids() - {trial.id for trial in plan}
+    for other in _other_plans(plan, store, known, missing) if others else ():
+        known.add(other)
+        taken: dict[int, list[str]] = defaultdict(list)
+        for trial in other:
+            training = known.training(trial)
+            if trial.id in others and training in missing and len(taken[training]) < SAMPLES:
+                taken[training].append(trial.id)
+        with ThreadPoolExecutor(READERS) as pool:
+            for record in pool.map(store.record, chain.from_iterable(taken.values())):
+                if record is not None:
+                    known.learn(record)
+        missing -= {training for training in missing if known.measured(training)}
+        if not missing:
             return
 
 
-class _Trials:
-    """Trials of the plan and of the store by id, and how alike they are."""
-
-    def __init__(self, plan: Plan, store: History):
-        self._store = store
-        self._trials: dict[str, TrialSpec | None] = {trial.id: trial for trial in plan}
-        self._likeness: dict[str, str] = {}
-
-    def likeness(self, trial: TrialSpec) -> str:
-        """What makes a step of two trials take equally long, but for the machine: their models,
-        with all they stand on, and batches. Empty where what it stands on is not known."""
-        if trial.id not in self._likeness:
-            parents = [self._find(need) for need in trial.needs]
-            known = [self.likeness(parent) for parent in parents if parent is not None]
-            complete = len(known) == len(parents) and all(known)
-            self._likeness[trial.id] = canonical_json(_shape(trial, known)) if complete else ""
-        return self._likeness[trial.id]
-
-    def _find(self, id: str) -> TrialSpec | None:
-        if id not in self._trials:
-            record = self._store.record(id)
-            self._trials[id] = record and record.trial
-        return self._trials[id]
+def _other_plans(
+    plan: Plan, store: History, known: _Known, missing: Collection[int]
+) -> Iterator[Plan]:
+    """Those of the study itself, newest first, which name results of older recipes; then those of
+    other studies that have a model at the root of what is still missing."""
+    yield from (stored.plan for stored in stored_plans(plan.study, store))
+    by_id = {trial.id: trial for trial in plan}
+    roots: dict[str, set[str]] = {}
+    for trial in plan:
+        roots[trial.id] = set().union(*(roots[need] for need in trial.needs)) or {trial.id}
+    for other in [name for name in store.studies() if name != plan.study][:STUDIES]:
+        lacking = (trial.id for trial in plan if known.training(trial) in missing)
+        wanted = [by_id[root] for root in set().union(*(roots[id] for id in lacking))]
+        text = store.read_study(other, PLAN)
+        if _has(text, wanted) and (found := read_plan(text)) is not None:
+            yield found
 
 
-def _shape(trial: TrialSpec, parents: list[str]) -> dict[str, Any]:
-    recipe, train = trial.recipe, trial.recipe.train
-    return {
-        "kind": trial.kind,
-        "tasks": [{"task": use.plugin, "params": _without_files(use)} for use in recipe.tasks],
-        "data": [use.plugin for use in recipe.datasets],
-        "method": recipe.method.params,
-        "train": [train.batch, train.accumulate, train.devices, train.crop, train.scale],
-        "precision": [train.precision, train.deterministic],
-        "gpu": trial.resources.gpu > 0,
-        "parents": parents,
-    }
+def _has(plan_text: str | None, wanted: Iterable[TrialSpec]) -> bool:
+    """Whether a plan has a model that needs no other and is like one of these. To read it takes
+    several times as long as to find this out."""
+    try:
+        trials = json.loads(plan_text or "")["record"]["trials"]
+        roots = [trial for trial in trials if not trial["needs"]]
+        there = {_model(root["kind"], root["recipe"]["method"]["params"]) for root in roots}
+    except (ValueError, KeyError, TypeError):  # it is torn
+        return False
+    return any(_model(trial.kind, trial.recipe.method.params) in there for trial in wanted)
 
 
-def _without_files(use: PluginUse) -> dict[str, Any]:
-    """A step takes as long whatever the weights are that it starts from."""
-    return {name: value for name, value in use.params.items() if name not in use.contents}
+def _model(kind: str, params: Mapping[str, Any]) -> tuple[str, str]:
+    return kind, json.dumps(params, sort_keys=True)
 
 
-def _mean_cost(records: list[TrialRecord]) -> Cost:
-    timings = [record.timings for record in records]
-    total_s, train_s, evaluate_s = (
-        fmean(timing.get(phase, 0.0) for timing in timings)
-        for phase in ("total", "train", "evaluate")
-    )
-    steps = [max(1, record.training.steps) for record in records]
-    return Cost(
-        step_s=fmean(t.get("train", 0.0) / n for t, n in zip(timings, steps, strict=True)),
-        evaluate_s=evaluate_s,
-        other_s=max(0.0, total_s - train_s - evaluate_s),
-    )
+class _Known:
+    """How long trials took that are alike."""
 
+    def __init__(self, plan: Plan):
+        self._alike = Alike()
+        self._models: dict[str, int] = {}
+        self._setup_s: dict[int, list[float]] = defaultdict(list)
+        self._step_s: dict[int, list[float]] = defaultdict(list)
+        self._evaluate_s: dict[int, list[float]] = defaultdict(list)
+        self.add(plan)
 
-def _duration(trial: TrialSpec, state: TrialState, cost: Cost) -> float:
-    steps = 0 if state.missing else trial.recipe.train.steps
-    return cost.other_s + steps * cost.step_s + cost.evaluate_s
+    def add(self, plan: Plan) -> None:
+        """Takes in the trials of a plan."""
+        self._models |= self._alike.models(plan)
+
+    def training(self, trial: TrialSpec) -> int:
+        """What the training of a trial is known by."""
+        on_gpu = trial.resources.gpu > 0
+        return self._alike.training(trial, self._models[trial.id], on_gpu=on_gpu)
+
+    def measured(self, training: int) -> int:
+        """The trials that were learned from."""
+        return len(self._step_s.get(training, ()))
+
+    def learn(self, record: TrialRecord) -> None:
+        """Takes in what a trial took where it really ran. Its timings are of all attempts."""
+        trial, timings = record.trial, record.timings
+        on_gpu = record.provenance.device.startswith("cuda")
+        training = self._alike.training(trial, self._models[trial.id], on_gpu=on_gpu)
+        train_s = timings.get("train", 0.0)
+        self._setup_s[training].append(max(0.0, timings.get("total", 0.0) - train_s))
+        self._step_s[training].append(train_s / max(1, record.training.steps))
+        for measured in record.evaluations:
+            evaluate_s = measured.timings.get("evaluate", 0.0)
+            for kind in (self._alike.evaluation(measured.evaluation, training), training):
+                self._evaluate_s[kind].append(evaluate_s)
+
+    def duration_s(self, trial: TrialSpec, state: TrialState) -> float | None:
+        """What a trial will take; where only evaluations are missing, these."""
+        training = self.training(trial)
+        if not self.measured(training):
+            return None
+        steps = 0 if state.missing else trial.recipe.train.steps
+        evaluations = state.missing or trial.evaluations
+        found = [(self._alike.evaluation(item, training), training) for item in evaluations]
+        evaluate_s = sum(
+            fmean(self._evaluate_s.get(alike) or self._evaluate_s.get(any_other) or [0.0])
+            for alike, any_other in found
+        )
+        return fmean(self._setup_s[training]) + steps * fmean(self._step_s[training]) + evaluate_s

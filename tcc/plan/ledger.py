@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tcc.records import EvaluationSpec, FailureRecord, Plan, TrialRecord, TrialSpec
 
@@ -22,6 +22,15 @@ class Holdings(Protocol):
 
     def checkpoint_sha256(self, id: str, /) -> str | None: ...
 
+    def checkpoint_problem(self, id: str, /, *, thorough: bool) -> str | None: ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """Holdings that lie far away, where many trials are better asked for at once."""
+
+    def preloaded(self, ids: Iterable[str], /) -> Holdings: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialState:
@@ -29,8 +38,8 @@ class TrialState:
     a running trial is new and a done one cached.
 
     ``because``: why; for a skipped trial the id of the failed one that it stands on. ``missing``:
-    where only evaluations are left to do, these. ``record``: what the store holds, unless it
-    stands on a checkpoint that was replaced since.
+    where only evaluations are left to do, these. ``record``: what the store holds, unless its own
+    checkpoint cannot be trusted, or one that it stands on was replaced since.
     """
 
     id: str
@@ -40,21 +49,30 @@ class TrialState:
     record: TrialRecord | None = field(default=None, repr=False, compare=False)
 
 
-def ledger(plan: Plan, store: Holdings) -> dict[str, TrialState]:
-    """Trial → its state, in the plan's order. Reads each result once."""
+def ledger(plan: Plan, store: Holdings, thorough: bool = False) -> dict[str, TrialState]:
+    """Trial → its state, in the plan's order. Reads each result once.
+
+    ``thorough``: a checkpoint that changed after its result was written is hashed; otherwise only
+    missing and cut off ones are noticed.
+    """
+    if isinstance(store, Remote):
+        store = store.preloaded([trial.id for trial in plan])
     results = store.result_ids()
     states: dict[str, TrialState] = {}
     for trial in plan:
         record = store.record(trial.id) if trial.id in results else None
-        found = _own_state(trial, record, store, _checkpoints(trial, states))
+        problem = record and store.checkpoint_problem(trial.id, thorough=thorough)
+        found = _own_state(trial, record, problem, store, _checkpoints(trial, states))
         states[trial.id] = _among(trial, found, states)
     return states
 
 
 def standing(trial: TrialSpec, store: Holdings) -> TrialState:
-    """The state of a trial whose parents are finished."""
+    """The state of a trial whose parents are finished, thoroughly looked at."""
     parents = {need: store.checkpoint_sha256(need) for need in trial.needs}
-    return _own_state(trial, store.record(trial.id), store, parents)
+    record = store.record(trial.id)
+    problem = record and store.checkpoint_problem(trial.id, thorough=True)
+    return _own_state(trial, record, problem, store, parents)
 
 
 def _checkpoints(trial: TrialSpec, states: Mapping[str, TrialState]) -> dict[str, str | None]:
@@ -69,6 +87,7 @@ def _checkpoints(trial: TrialSpec, states: Mapping[str, TrialState]) -> dict[str
 def _own_state(
     trial: TrialSpec,
     record: TrialRecord | None,
+    problem: str | None,
     store: Holdings,
     parents: Mapping[str, str | None],
 ) -> TrialState:
@@ -79,7 +98,9 @@ def _own_state(
         replaced = [need for need, sha in parents.items() if sha and stood_on.get(need) != sha]
         measured = {item.evaluation.id for item in record.evaluations}
         missing = tuple(item for item in trial.evaluations if item.id not in measured)
-        if replaced:
+        if problem:
+            record, missing, because = None, (), problem
+        elif replaced:
             record, missing = None, ()
             because = f"the checkpoint of {', '.join(replaced)}, which it stands on, was replaced"
         elif missing:

@@ -16,7 +16,8 @@ from tcc.stores import from_json, to_json
 def plan_json(
     plan: Plan, states: Mapping[str, TrialState], left_out: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What `tcc plan --json` prints. ``left_out``: what the spec says of ``pairs: all``."""
+    """What `tcc plan --json` prints, but for the outlook. ``left_out``: what the spec says of
+    ``pairs: all``."""
     kinds = Counter(trial.kind for trial in plan)
     found = Counter(states[trial.id].state for trial in plan)
     return {

@@ -1,4 +1,4 @@
-"""A plan on the terminal: how many trials of each kind in each state, what they cost, the graph."""
+"""A plan on the terminal: the graph, how many trials of each kind in each state, the outlook."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from tcc.plan.estimate import Estimate, History, estimate
 from tcc.plan.expand import SYMBOLS
 from tcc.plan.graph import children
 from tcc.plan.ledger import STATES, TrialState
+from tcc.plan.outlook import Outlook, cost_lines, older_lines
 from tcc.records import Plan, TrialSpec
 
 COLOURS = {
@@ -30,18 +30,21 @@ COLOURS = {
 def print_plan(
     plan: Plan,
     states: Mapping[str, TrialState],
-    store: History,
+    ahead: Outlook,
     *,
     left_out: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
-    """Prints the tree, what was left out of it, the counts and the cost of a plan."""
+    """Prints the tree, what was left out of it, the counts and the outlook of a plan."""
     console = console or Console(highlight=False)
     console.print(plan_tree(plan, states))
     for line in left_out:
         console.print(f"[yellow]left out[/] {escape(line)}", soft_wrap=True)
     console.print(counts_table(plan, states))
-    console.print(cost_text(estimate(plan, states, store)))
+    for line in older_lines(plan.study, ahead):
+        console.print(f"[bold red]older recipe[/] {escape(line)}", soft_wrap=True)
+    for line in cost_lines(ahead):
+        console.print(escape(line), soft_wrap=True)
 
 
 def counts_table(plan: Plan, states: Mapping[str, TrialState]) -> Table:
@@ -60,16 +63,6 @@ def counts_table(plan: Plan, states: Mapping[str, TrialState]) -> Table:
     table.add_section()
     table.add_row("all", *(str(total) for total in (*totals, len(plan))))
     return table
-
-
-def cost_text(cost: Estimate) -> str:
-    """What is left to do, in hours of CPU and GPU."""
-    if not cost.seconds:
-        return (
-            "nothing is left to do" if not cost.unknown else "cost: no history of such trials yet"
-        )
-    text = f"cost: {cost.cpu_hours:.2f} CPU-hours, {cost.gpu_hours:.2f} GPU-hours, as measured"
-    return f"{text}; {cost.unknown} trials have no history" if cost.unknown else text
 
 
 def plan_tree(plan: Plan, states: Mapping[str, TrialState]) -> Tree:

@@ -4,8 +4,9 @@
                         training.safetensors (while it trains: what it needs to go on)
                         checkpoint.safetensors  last.safetensors (the last weights, where the
                         checkpoint holds others)  evaluations/EID.json  failure.json
+                        leases/NUMBER.json (while a process works on it)
                         result.json (written last)
-    STORE/studies/NAME/ the resolved spec, the plan, the report
+    STORE/studies/NAME/ the resolved spec, the plan, the report, runs/STARTED-RUN.json
 
 What the files mean is `Store`'s; where bytes lie is a backend's. This page is the contract of a
 backend: a plug-in file ends with ``PLUGIN = MyBackend``, a class that is made with a URI, and
@@ -15,16 +16,27 @@ importing it must not import what only its own scheme needs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from tcc import registry
 from tcc.errors import StoreError
+from tcc.stores._lease import Lease
 from tcc.stores._serial import from_json, to_json
 from tcc.stores._store import Store
 
-__all__ = ["Backend", "Store", "from_json", "open_store", "to_json"]
+__all__ = ["Backend", "Lease", "Stamp", "Store", "from_json", "open_store", "to_json"]
+
+
+class Stamp(NamedTuple):
+    """What a listing says of a key. ``modified``: seconds since the epoch, by the storage's clock,
+    when the key was put or touched last."""
+
+    size: int  # bytes
+    modified: float
 
 
 class Backend(ABC):
@@ -34,6 +46,8 @@ class Backend(ABC):
     """
 
     schemes: ClassVar[tuple[str, ...]]  # URI schemes it serves; "file" stands for a plain path
+    tell_every_s: ClassVar[float] = 1.0  # how often a trial may replace its state.json
+    answers_late: ClassVar[bool] = False  # many keys are better listed and read at once
     uri: str  # opens the same store from any working directory of the machine
 
     @abstractmethod
@@ -57,6 +71,11 @@ class Backend(ABC):
         after a power loss too; without, it is faster."""
 
     @abstractmethod
+    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        """`put` where the key holds nothing. Exactly one of all that create a key at once, from
+        whatever machine, gets True; who gets False changed nothing."""
+
+    @abstractmethod
     def stage(self, key: str) -> AbstractContextManager[Path]:
         """`put` for a large file: gives a local path to write, which becomes the key's content,
         atomically and durably, when the block ends without an error."""
@@ -65,9 +84,43 @@ class Backend(ABC):
     def delete(self, key: str) -> None:
         """Removes a key; none is no error."""
 
+    def touch(self, key: str) -> bool:
+        """Makes a key's time the present one, with its content as it is. False: it holds nothing;
+        what was deleted does not come back."""
+        data = self.get(key)
+        if data is not None:
+            self.put(key, data, durable=False)
+        return data is not None
+
+    def peek(self, key: str, count: int) -> bytes | None:
+        """The first bytes of what a key holds, without fetching the rest where that can be."""
+        data = self.get(key)
+        return None if data is None else data[:count]
+
+    def get_many(self, keys: Iterable[str], count: int | None = None) -> dict[str, bytes]:
+        """Key → what `get` gives of it or, with a ``count``, `peek`; without the keys that hold
+        nothing."""
+        read = self.get if count is None else partial(self.peek, count=count)
+        return {key: data for key in keys if (data := read(key)) is not None}
+
     @abstractmethod
+    def stamp(self, key: str) -> Stamp | None:
+        """Size and time of a key as they are now, past any cache; None when it holds nothing."""
+
+    @abstractmethod
+    def stamps(self, pattern: str) -> dict[str, Stamp]:
+        """The keys that match, by one listing; ``*`` stands for one whole or part of a path
+        segment, ``**`` as the last segment for all below. Names that start with a dot (what a
+        backend has not finished) match only ``**`` and what starts with a dot itself."""
+
     def find(self, pattern: str) -> list[str]:
-        """The keys that match; ``*`` stands for one whole or part of a path segment."""
+        """The keys that match, as for `stamps`."""
+        return list(self.stamps(pattern))
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds since the epoch by the clock that `Stamp.modified` is told by; may write a probe
+        to find out."""
 
     @abstractmethod
     def local(self, key: str) -> Path | None:
@@ -78,13 +131,16 @@ class Backend(ABC):
         """The local folder of files that grow in place: logs, metrics, previews, reports. A backend
         that is not local gives a working folder and uploads it with the next `put` below it."""
 
+    def flush(self) -> None:  # noqa: B027 - nothing to do where the store is local
+        """Sends what grew in folders and was not sent yet, where the store is not local."""
+
 
 def open_store(uri: str | Path, *, write: bool = True) -> Store:
     """The store at a path or URI. With ``write``, it is created where there is none and tried;
     without, nothing is ever created or changed and a missing store reads as an empty one.
 
     Raises:
-        StoreError: unknown scheme, not a folder, or not writable.
+        StoreError: unknown scheme, a file where a folder belongs, or not writable.
     """
     before, separator, _ = str(uri).partition("://")
     scheme = before if separator else "file"
@@ -94,6 +150,14 @@ def open_store(uri: str | Path, *, write: bool = True) -> Store:
             store = Store(plugin(str(uri)), write=write)
             if write:
                 store.check_writable()
+            elif scheme == "file":
+                _refuse_file(Path(store.uri))
             return store
     allowed = tuple(sorted(scheme for plugin in plugins for scheme in plugin.schemes))
     raise StoreError(f"store {uri}: {registry.unknown('URI scheme', scheme, allowed)}")
+
+
+def _refuse_file(path: Path) -> None:
+    with suppress(OSError):  # who may not look at it is told so when it is read
+        if path.is_file():
+            raise StoreError(f"store {path} is a file; give a folder")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcc.errors import RecordError, StoreError
+from tcc.errors import RecordError
+from tcc.stores._disk import reading, writing
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
@@ -22,30 +23,24 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError) as error:
         raise RecordError(f"{path}: row {dict(row)} cannot be written: {error}") from None
-    try:
-        with path.open("a+b") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and not _ends_line(file, end):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(line)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror})") from error
+    with writing(path), path.open("a+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end and not _ends_line(file, end):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line)
 
 
-def read_rows(path: Path, report: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, report: Callable[[int], object]) -> Iterator[dict[str, Any]]:
     """The rows of a file. A torn last line is left out; another unreadable one is left out too,
     and its number, from 1, told to ``report``."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                row = _parse(line)
-                if row is not None:
-                    yield row
-                elif line.endswith(b"\n"):
-                    report(number)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror})") from error
+    with reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            row = _parse(line)
+            if row is not None:
+                yield row
+            elif line.endswith(b"\n"):
+                report(number)
 
 
 def last_said(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

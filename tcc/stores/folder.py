@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-import uuid
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tcc.errors import StoreError
-from tcc.stores import Backend
+from tcc.stores import Backend, Stamp
+from tcc.stores._disk import link, reading, sync, writing
+from tcc.stores._process import mark
+
+CLOCK_S = 600.0  # for which a disk's clock is known by one look at it
 
 
 class FolderBackend(Backend):
-    """Keys are files below one folder."""
+    """Keys are files below one folder, on a local disk or one that several machines share."""
 
     schemes = ("file",)
 
     def __init__(self, uri: str):
         self._root = _path(uri)
         self.uri = str(self._root)
+        self._ahead, self._looked = 0.0, -CLOCK_S  # the disk's clock, and when it was looked at
 
     def check_writable(self) -> None:
         probe = _beside(self._root / "probe")
-        with _blaming(self._root, "cannot be written", "; give a folder that you may write to"):
+        with writing(self._root):
             if self._root.exists() and not self._root.is_dir():
                 raise StoreError(f"store {self.uri} is a file; give a folder, or a new path")
             self._root.mkdir(parents=True, exist_ok=True)
@@ -33,15 +40,40 @@ class FolderBackend(Backend):
 
     def get(self, key: str) -> bytes | None:
         path = self._root / key
-        with _blaming(path, "cannot be read"):
+        with reading(path):
             try:
                 return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def peek(self, key: str, count: int) -> bytes | None:
+        path = self._root / key
+        with reading(path):
+            try:
+                with path.open("rb", buffering=0) as file:
+                    return file.read(count)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         with self._replacing(key, durable) as path:
             path.write_bytes(data)
+
+    def create(self, key: str, data: bytes, *, durable: bool = True) -> bool:
+        target = self._root / key
+        temporary = _beside(target)
+        with writing(target), _gone_after(temporary):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            if durable:
+                sync(temporary)
+            try:
+                created = link(temporary, target)
+            except NotImplementedError:
+                created = _write_new(target, data, durable)
+            if created and durable:
+                sync(target.parent)
+        return created
 
     def stage(self, key: str) -> AbstractContextManager[Path]:
         return self._replacing(key, durable=True)
@@ -50,36 +82,71 @@ class FolderBackend(Backend):
     def _replacing(self, key: str, durable: bool) -> Iterator[Path]:
         target = self._root / key
         temporary = _beside(target)
-        try:
-            with _blaming(target, "cannot be written"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                yield temporary
-                if durable:
-                    _sync(temporary)
-                temporary.replace(target)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        with writing(target), _gone_after(temporary):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if durable:
+                sync(temporary)
+            temporary.replace(target)
+            if durable:
+                sync(target.parent)
 
     def delete(self, key: str) -> None:
         path = self._root / key
-        with _blaming(path, "cannot be deleted"):
+        with writing(path, "deleted"), suppress(NotADirectoryError):
             path.unlink(missing_ok=True)
 
-    def find(self, pattern: str) -> list[str]:
-        with _blaming(self._root / pattern, "cannot be listed"):
-            found = [path for path in self._root.glob(pattern) if not path.name.startswith(".")]
-        return [path.relative_to(self._root).as_posix() for path in found]
+    def touch(self, key: str) -> bool:
+        path = self._root / key
+        with writing(path):
+            try:
+                os.utime(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        return True
+
+    def stamp(self, key: str) -> Stamp | None:
+        path = self._root / key
+        with reading(path):
+            try:
+                handle = os.open(path, os.O_RDONLY)  # opened: NFS asks its server only then
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                found = os.fstat(handle)
+            finally:
+                os.close(handle)
+        return Stamp(found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+
+    def stamps(self, pattern: str) -> dict[str, Stamp]:
+        with reading(self._root / pattern, "listed"):
+            return dict(_below(self.uri, "", pattern.split("/")))
+
+    def now(self) -> float:
+        if time.monotonic() - self._looked >= CLOCK_S:
+            self._ahead, self._looked = self._clock_ahead(), time.monotonic()
+        return time.time() + self._ahead
+
+    def _clock_ahead(self) -> float:
+        """Seconds that the disk's clock is before this machine's; 0 where it cannot be tried."""
+        probe = _beside(self._root / "clock")
+        try:
+            with _gone_after(probe):
+                probe.write_bytes(b"tcc")
+                found = self.stamp(probe.name)
+        except OSError:
+            return 0.0
+        return found.modified - time.time() if found else 0.0
 
     def local(self, key: str) -> Path | None:
         path = self._root / key
-        with _blaming(path, "cannot be read"):
+        with reading(path):
             return path if path.is_file() else None
 
     def folder(self, key: str, *, create: bool) -> Path:
         path = self._root / key
         if create:
-            with _blaming(path, "cannot be created"):
+            with writing(path, "created"):
                 path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -101,21 +168,63 @@ def _path(uri: str) -> Path:
 
 
 def _beside(target: Path) -> Path:
-    """A name that no other writer has and no listing shows, on the target's file system."""
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """A name that no other writer has and no listing shows, on the target's file system. It says
+    whose it is: see `Store.prune`."""
+    return target.with_name(f".{target.name}.{mark()}.tmp")
 
 
 @contextmanager
-def _blaming(path: Path, what: str, fix: str = "") -> Iterator[None]:
+def _gone_after(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise StoreError(f"{path} {what} ({error.strerror or error}){fix}") from error
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _write_new(target: Path, data: bytes, durable: bool) -> bool:
+    """Creates a file where there are no hard links; readers may see it before it is whole."""
+    try:
+        with target.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    if durable:
+        sync(target)
+    return True
+
+
+def _below(folder: str, above: str, pattern: list[str]) -> Iterator[tuple[str, Stamp]]:
+    """The files of a folder that match a pattern's segments, with their keys."""
+    head, *rest = pattern
+    if "*" not in head:
+        if rest:
+            yield from _below(f"{folder}/{head}", f"{above}{head}/", rest)
+        else:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = os.stat(f"{folder}/{head}")  # noqa: PTH116 - ten times as fast
+                if stat.S_ISREG(found.st_mode):
+                    yield above + head, Stamp(found.st_size, found.st_mtime)
+        return
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    everything = head == "**"
+    with entries:
+        for entry in entries:
+            if not everything and not _fits(entry.name, head):
+                continue
+            if entry.is_dir():
+                if everything or rest:
+                    below = pattern if everything else rest
+                    yield from _below(entry.path, f"{above}{entry.name}/", below)
+            elif not rest:
+                with suppress(FileNotFoundError):  # since it was listed
+                    found = entry.stat()
+                    yield above + entry.name, Stamp(found.st_size, found.st_mtime)
+
+
+def _fits(name: str, segment: str) -> bool:
+    hidden = name.startswith(".") and not segment.startswith(".")
+    return not hidden and fnmatchcase(name, segment)

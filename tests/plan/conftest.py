@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from tcc.plan import expand
+from tcc.plan import expand, plan_to_json
 from tcc.records import (
     SCHEMA,
     EvaluationRecord,
@@ -15,6 +15,7 @@ from tcc.records import (
     FailureRecord,
     Plan,
     Provenance,
+    Resources,
     Training,
     TrialRecord,
     TrialSpec,
@@ -66,12 +67,33 @@ def planned() -> Callable[..., Plan]:
     return expanded
 
 
+@pytest.fixture(scope="session")
+def shaped() -> Callable[..., TrialSpec]:
+    """Makes a trial of which only the id, the needs, the kind and the resources count."""
+    some = expand(parse_spec(STUDY)).trials[0]
+
+    def make(
+        id: str,
+        needs: tuple[str, ...] = (),
+        *,
+        kind: str = "base",
+        cpu: float = 1.0,
+        gpu: float = 0.0,
+    ) -> TrialSpec:
+        return replace(some, id=id, needs=needs, kind=kind, resources=Resources(cpu=cpu, gpu=gpu))
+
+    return make
+
+
 @dataclass
 class MemoryStore:
-    """What the ledger asks of a store, and how often."""
+    """What `plan` asks of a store, and how often. ``files``: study → its files; ``problems``: trial
+    → what is wrong with its checkpoint."""
 
     records: dict[str, TrialRecord] = field(default_factory=dict)
     failures: dict[str, FailureRecord] = field(default_factory=dict)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
 
     def result_ids(self) -> set[str]:
@@ -88,8 +110,22 @@ class MemoryStore:
         record = self.records.get(id)
         return record and record.training.checkpoint_sha256
 
+    def checkpoint_problem(self, id: str, *, thorough: bool) -> str | None:
+        return self.problems.get(id)
+
+    def studies(self) -> tuple[str, ...]:
+        return tuple(sorted(self.files))
+
+    def read_study(self, name: str, file: str) -> str | None:
+        self.reads.append(f"{name}/{file}")
+        return self.files.get(name, {}).get(file)
+
+    def write_study(self, name: str, file: str, text: str) -> None:
+        self.files.setdefault(name, {})[file] = text
+
     def finish(self, trial: TrialSpec, checkpoint: str = "", seconds: float = 10.0) -> None:
-        """Adds a trial's record, made from its parents' current checkpoints."""
+        """Adds a trial's record, made from its parents' current checkpoints. Each evaluation took
+        two seconds, the setup one and a half."""
         sha256 = checkpoint or f"weights of {trial.id}"
         self.records[trial.id] = TrialRecord(
             schema=SCHEMA,
@@ -109,13 +145,16 @@ class MemoryStore:
                 parents_sha256={need: self.checkpoint_sha256(need) or "" for need in trial.needs},
             ),
             evaluations=tuple(evaluated(trial, item, sha256) for item in trial.evaluations),
-            timings={"setup": 1.0, "train": seconds, "evaluate": 2.0, "total": seconds + 3.5},
-            provenance=PROVENANCE,
+            timings={"setup": 1.5, "train": seconds, "total": seconds + 1.5},
+            provenance=replace(PROVENANCE, device="cuda" if trial.resources.gpu else "cpu"),
         )
 
-    def finish_all(self, plan: Plan) -> None:
+    def finish_all(self, plan: Plan, seconds: float = 10.0) -> None:
+        """As a run of the whole plan leaves a store."""
+        self.write_study(plan.study, "spec.yaml", f"study: {plan.study}\n")
+        self.write_study(plan.study, "plan.json", plan_to_json(plan))
         for trial in plan:
-            self.finish(trial)
+            self.finish(trial, seconds=seconds)
 
     def fail(self, trial: TrialSpec, reason: str = "it broke") -> None:
         self.failures[trial.id] = FailureRecord(
@@ -136,7 +175,7 @@ def evaluated(trial: TrialSpec, evaluation: EvaluationSpec, checkpoint: str) -> 
         rates=(),
         metrics=(),
         per_image=(),
-        timings={},
+        timings={"evaluate": 2.0},
         provenance=PROVENANCE,
     )
 

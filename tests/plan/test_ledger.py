@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
 from tcc.plan import ledger, standing
 from tcc.records import Plan, TrialSpec
+from tcc.stores import open_store
 
 Planned = Callable[..., Plan]
 Store = Any  # the MemoryStore of conftest.py
@@ -174,3 +179,80 @@ def test_a_trial_of_more_evaluations_than_were_made(plan: Plan, store: Store) ->
     asked = replace(base, evaluations=(*base.evaluations, more))
     assert standing(asked, store).missing == (more,)
     assert standing(asked, store).because == "1 of 2 evaluations are missing"
+
+
+def test_a_checkpoint_that_cannot_be_trusted_is_made_again(plan: Plan, store: Store) -> None:
+    store.finish_all(plan)
+    base = first(plan, "base")
+    store.problems[base.id] = "its file is missing"
+    states = ledger(plan, store)
+    assert (states[base.id].state, states[base.id].because) == ("new", "its file is missing")
+    assert states[base.id].record is None
+    assert states[base.id].missing == ()
+    assert standing(base, store) == states[base.id]
+    others = {state.state for id, state in states.items() if id != base.id}
+    assert others == {"cached"}  # the new weights may be the same
+    store.forget_evaluations(child_of(plan, base, "direct").id)
+    assert ledger(plan, store)[child_of(plan, base, "direct").id].state == "blocked"
+    store.fail(base, "it broke")
+    assert standing(base, store).state == "failed"
+
+
+def test_who_asks_for_it_is_thorough(plan: Plan, store: Store) -> None:
+    store.finish_all(plan)
+    asked: list[bool] = []
+
+    def problem(id: str, *, thorough: bool) -> None:
+        asked.append(thorough)
+
+    store.checkpoint_problem = problem
+    ledger(plan, store)
+    ledger(plan, store, thorough=True)
+    standing(plan.trials[0], store)
+    assert Counter(asked) == {False: len(plan), True: len(plan) + 1}
+
+
+def test_a_checkpoint_is_looked_at_in_a_real_store(
+    plan: Plan, store: Store, tmp_path: Path
+) -> None:
+    real, written = open_store(tmp_path), {}
+    for trial in plan:
+        weights = {"w": numpy.array([len(written)], dtype=numpy.float32)}
+        sha256 = real.save_checkpoint(trial.id, lambda path, w=weights: save_file(w, path))
+        store.finish(trial, checkpoint=sha256)
+        real.commit(store.records[trial.id])
+        written[trial.id] = weights
+    assert {state.state for state in ledger(plan, real, thorough=True).values()} == {"cached"}
+    gone, cut, changed, *_ = (trial.id for trial in plan if not trial.needs)
+    real.checkpoint(gone).unlink()
+    real.checkpoint(cut).write_bytes(real.checkpoint(cut).read_bytes()[:-1])
+    save_file({"w": numpy.array([-1], dtype=numpy.float32)}, real.checkpoint(changed))
+    later = real.checkpoint(changed).stat().st_mtime + 1
+    os.utime(real.checkpoint(changed), (later, later))
+    for opened in (real, open_store(tmp_path, write=False)):
+        for thorough in (False, True):
+            states = ledger(plan, opened, thorough)
+            redone = {id for id, state in states.items() if state.state == "new"}
+            assert redone == ({gone, cut, changed} if thorough else {gone, cut})
+            assert {states[id].because for id in redone} == set(opened.problems())
+    for trial in plan:
+        if trial.id in redone:
+            real.begin(trial)
+            real.save_checkpoint(trial.id, lambda path, id=trial.id: save_file(written[id], path))
+            real.commit(store.records[trial.id])
+    assert {state.state for state in ledger(plan, real, thorough=True).values()} == {"cached"}
+    assert real.problems() == ()
+
+
+def test_a_far_store_is_asked_for_the_whole_plan_at_once(plan: Plan, store: Store) -> None:
+    store.finish_all(plan)
+    asked: list[list[str]] = []
+
+    class Far:
+        def preloaded(self, ids: list[str], /) -> Store:
+            asked.append(ids)
+            return store
+
+    far: Store = Far()
+    assert ledger(plan, far) == ledger(plan, store)
+    assert asked == [[trial.id for trial in plan]]

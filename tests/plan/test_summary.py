@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from tcc.errors import RecordError, TccError
-from tcc.plan import find_trial, ledger, plan_from_json, plan_json, plan_to_json, tree
+from tcc.plan import find_trial, ledger, outlook, plan_from_json, plan_json, plan_to_json, tree
+from tcc.plan.capacity import Node
 from tcc.records import FrozenMap, Plan
 
 Planned = Callable[..., Plan]
@@ -85,24 +86,28 @@ def test_the_tree_shows_every_trial_once(planned: Planned, store: Store) -> None
     base = next(trial for trial in plan if trial.kind == "base")
     store.finish(base)
     console = Console(width=200, file=io.StringIO())
-    tree.print_plan(plan, ledger(plan, store), store, left_out=["x on [y]: z"], console=console)
+    states = ledger(plan, store)
+    ahead = outlook(plan, states, store, [Node(name="here", cpu=2, gpu=0)])
+    tree.print_plan(plan, states, ahead, left_out=["x on [y]: z"], console=console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     drawn = text.split("left out")[0].splitlines()[1:]
     counts = [line.split(" × ")[0].split()[-1] for line in drawn if " × " in line]
     assert sum(map(int, counts)) + len(drawn) - len(counts) == len(plan)
     assert any(f"{base.label}  cached" in line for line in drawn)
     assert f"{len(plan)} trials" in text
-    assert "have no history" in text
+    assert "no like one was measured yet" in text
     assert "\nleft out x on [y]: z\n" in text
 
 
 def test_the_smoke_plan_imports_no_torch_and_is_quick() -> None:
     code = (
         "import json, sys, time; begun = time.process_time()\n"
-        "from tcc.plan import expand, ledger, plan_json; from tcc.spec import load_spec\n"
+        "from tcc.plan import expand, ledger, outlook, outlook_json, plan_json\n"
+        "from tcc.plan.machine import this_machine; from tcc.spec import load_spec\n"
         "from tcc.stores import open_store\n"
         "plan = expand(load_spec(sys.argv[1])); store = open_store('no/such/store', write=False)\n"
-        "json.dumps(plan_json(plan, ledger(plan, store)))\n"
+        "states = ledger(plan, store); ahead = outlook(plan, states, store, [this_machine()])\n"
+        "json.dumps(plan_json(plan, states) | outlook_json(ahead))\n"
         "names = ('torch', 'torchvision', 'compressai', 'ray', 'wandb', 'rich', 'omegaconf')\n"
         "print([name for name in names if name in sys.modules], time.process_time() - begun)"
     )

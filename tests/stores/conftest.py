@@ -1,12 +1,24 @@
-"""Records with awkward numbers, and a store to put them in."""
+"""Records with awkward numbers, a store to put them in, and other processes that have it open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
+from tcc.errors import TccError
 from tcc.records import (
     LOOP_VERSION,
     SCHEMA,
@@ -26,7 +38,7 @@ from tcc.records import (
     TrialRecord,
     TrialSpec,
 )
-from tcc.stores import Store, open_store
+from tcc.stores import Store, _holders, _lease, _process, open_store
 
 TRAIN = TrainRecipe(
     steps=40,
@@ -164,6 +176,24 @@ def make_record(
 
 
 @pytest.fixture
+def finish(store: Store, make_record: Callable[..., TrialRecord]) -> Callable[..., TrialRecord]:
+    """Puts a finished trial with a real checkpoint into the store; gives its record."""
+
+    def put(id: str = "aa11", value: float = 1.0) -> TrialRecord:
+        weights = {"w": numpy.full(64, value, dtype=numpy.float32)}
+        digest = store.save_checkpoint(id, lambda path: save_file(weights, path))
+        record = make_record(id)
+        training = replace(record.training, checkpoint_sha256=digest)
+        measured = tuple(replace(x, checkpoint_sha256=digest) for x in record.evaluations)
+        record = replace(record, training=training, evaluations=measured)
+        store.begin(record.trial)
+        store.commit(record)
+        return record
+
+    return put
+
+
+@pytest.fixture
 def failure(make_trial: Callable[..., TrialSpec]) -> FailureRecord:
     return FailureRecord(
         schema=SCHEMA,
@@ -173,6 +203,94 @@ def failure(make_trial: Callable[..., TrialSpec]) -> FailureRecord:
         term="rate",
         log="trials/aa11/log.txt",
     )
+
+
+class Other:
+    """Another process with the store open. It does what it is told by name, and answers: with what
+    came of it, or with the `TccError` that it raised."""
+
+    def __init__(self, uri: str, machine: str, expires_s: float, renew_s: float):
+        context = multiprocessing.get_context("fork")
+        self._line, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, uri, machine, expires_s, renew_s), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.pid = self._process.pid or 0
+
+    def tell(self, name: str, *arguments: Any) -> None:
+        self._line.send((name, arguments))
+
+    def answer(self) -> Any:
+        assert self._line.poll(30), "it does not answer"
+        return self._line.recv()
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        self.tell(name, *arguments)
+        return self.answer()
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:  # it is not waited for, as nobody may wait for a lost process
+        os.kill(self.pid, signal.SIGKILL)
+
+    def gone(self) -> None:
+        self._process.kill()
+        self._process.join(10)
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Callable[..., Other]]:
+    """Starts other processes: ``machine`` where they pretend to be on one, with leases that expire
+    and are renewed after so many seconds."""
+    started: list[Other] = []
+
+    def start(machine: str = "", *, expires_s: float = 60.0, renew_s: float = 10.0) -> Other:
+        started.append(Other(store.uri, machine, expires_s, renew_s))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.gone()
+
+
+def _serve(line: Connection, uri: str, machine: str, expires_s: float, renew_s: float) -> None:
+    _holders.EXPIRES_S, _lease.RENEW_S = expires_s, renew_s
+    if machine:
+        _process.machine = lambda: machine
+    store, leases = open_store(uri), ExitStack()
+    while True:
+        name, arguments = line.recv()
+        try:
+            if name == "work":
+                leases.enter_context(store.working_on(*arguments))
+                line.send("works")
+            elif name == "release":
+                leases.close()
+                line.send("released")
+            elif name == "save_checkpoint":
+                (content,) = arguments
+                line.send(store.save_checkpoint("aa11", partial(_write, content)))
+            elif name == "save_slowly":
+                store.save_last("aa11", _write_slowly)
+            else:
+                line.send(getattr(store, name)(*arguments))
+        except TccError as error:
+            line.send(error)
+
+
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _write_slowly(path: Path) -> None:
+    path.write_bytes(bytes(100))
+    time.sleep(60)
 
 
 def _evaluation_spec(id: str) -> EvaluationSpec:

@@ -49,7 +49,7 @@ def test_opening_to_write_creates_and_to_read_does_not(tmp_path):
 @pytest.mark.parametrize(
     "uri, reason",
     [
-        ("ftp://host/runs", "unknown URI scheme 'ftp': there is file"),
+        ("ftp://host/runs", "unknown URI scheme 'ftp': there is .*file"),
         ("file://elsewhere/runs", "names the host 'elsewhere'"),
         ("", "is empty"),
         ("/proc/runs", "cannot be written"),
@@ -66,7 +66,9 @@ def test_a_file_is_not_a_store(tmp_path):
         open_store(tmp_path / "runs")
     with pytest.raises(StoreError, match="cannot be written"):
         open_store(tmp_path / "runs" / "below")
-    assert open_store(tmp_path / "runs", write=False).result_ids() == set()
+    with pytest.raises(StoreError, match="is a file; give a folder"):
+        open_store(tmp_path / "runs", write=False)
+    assert open_store(tmp_path / "none", write=False).result_ids() == set()
 
 
 def test_a_read_only_folder_is_refused_to_writers_only(make_record):
@@ -79,36 +81,32 @@ def test_a_read_only_folder_is_refused_to_writers_only(make_record):
         assert _unprivileged(_read_and_write, folder) == ({"aa11"}, "Permission denied")
 
 
-def test_a_full_disk_is_a_store_error_and_leaves_no_half_file(tmp_path, monkeypatch):
-    backend = FolderBackend(str(tmp_path))
-    backend.put("a/b", b"old")
-
-    def full(path, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(StoreError, match=r"a/b cannot be written \(No space left on device\)"):
-        backend.put("a/b", b"new")
-    assert backend.get("a/b") == b"old"
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-
-
-def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+def test_content_is_on_the_disk_before_its_name_is_and_then_the_name(tmp_path, monkeypatch):
     order = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace, link = os.fsync, Path.replace, Path.hardlink_to
 
     def note_fsync(handle):
-        order.append("fsync")
+        order.append("folder" if Path(f"/proc/self/fd/{handle}").is_dir() else "content")
         fsync(handle)
 
     def note_replace(path, target):
-        order.append("replace")
+        order.append("name")
         return replace(path, target)
+
+    def note_link(path, target):
+        order.append("name")
+        return link(path, target)
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(Path, "replace", note_replace)
-    FolderBackend(str(tmp_path)).put("a/b", b"x")
-    assert order == ["fsync", "replace"]
+    monkeypatch.setattr(Path, "hardlink_to", note_link)
+    backend = FolderBackend(str(tmp_path))
+    backend.put("a/b", b"x")
+    backend.create("a/c", b"x")
+    assert order == ["content", "name", "folder"] * 2
+    backend.put("a/b", b"y", durable=False)
+    backend.create("a/d", b"y", durable=False)
+    assert order[6:] == ["name"] * 2
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_whole_record(tmp_path, make_record):
@@ -129,11 +127,97 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_record(tmp_path, make_reco
 
 def test_find_matches_segments(tmp_path):
     backend = FolderBackend(str(tmp_path))
-    for key in ("t/a/x.json", "t/b/x.json", "t/b/y.json", "t/b/z/x.json"):
-        backend.put(key, b"")
-    assert sorted(backend.find("t/*/x.json")) == ["t/a/x.json", "t/b/x.json"]
-    assert sorted(backend.find("t/b/*.json")) == ["t/b/x.json", "t/b/y.json"]
-    assert backend.find("none/*") == []
+    for key in ("t/a/x.json", "t/b/x.json", "t/b/y.json", "t/b/z/x.json", "t/b/.x.json.0.tmp"):
+        backend.put(key, key.encode())
+    for pattern, found in {
+        "t/*/x.json": ["t/a/x.json", "t/b/x.json"],
+        "t/b/*.json": ["t/b/x.json", "t/b/y.json"],
+        "t/b/*": ["t/b/x.json", "t/b/y.json"],
+        "t/b/.*.tmp": ["t/b/.x.json.0.tmp"],
+        "t/b/x.json": ["t/b/x.json"],
+        "t/b/**": ["t/b/.x.json.0.tmp", "t/b/x.json", "t/b/y.json", "t/b/z/x.json"],
+        "t/*": [],
+        "none/*": [],
+        "t/a/x.json/*": [],
+        "**": ["t/a/x.json", *backend.find("t/b/**")],
+    }.items():
+        assert sorted(backend.find(pattern)) == sorted(found), pattern
+    stamps = backend.stamps("t/**")
+    assert all(stamp == backend.stamp(key) for key, stamp in stamps.items())
+    assert all(stamp.size == len(key) for key, stamp in stamps.items())
+
+
+def test_a_stamp_is_of_now(tmp_path):
+    backend = FolderBackend(str(tmp_path))
+    assert backend.stamp("a/b") is None
+    assert not backend.touch("a/b")
+    assert backend.peek("a/b", 2) is None
+    assert list(tmp_path.iterdir()) == []
+    backend.put("a/b", b"123")
+    assert backend.stamp("a") is None
+    assert backend.peek("a/b", 2) == b"12"
+    first = backend.stamp("a/b")
+    assert first.size == 3
+    assert first.modified == pytest.approx(backend.now(), abs=2)
+    os.utime(tmp_path / "a" / "b", (1e9, 1e9))
+    assert backend.stamp("a/b").modified == 1e9
+    assert backend.touch("a/b")
+    assert backend.stamp("a/b").modified >= first.modified
+    assert backend.get("a/b") == b"123"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_of_many_creates_a_key(tmp_path, links, monkeypatch):
+    if not links:  # as on a file system without them
+        monkeypatch.setattr(Path, "hardlink_to", _refuse)
+    context = multiprocessing.get_context("fork")
+    barrier, queue = context.Barrier(8), context.Queue()
+    processes = [
+        context.Process(target=_create_all, args=(str(tmp_path), name, barrier, queue))
+        for name in range(8)
+    ]
+    for process in processes:
+        process.start()
+    won = dict(queue.get(timeout=30) for _ in processes)
+    for process in processes:
+        process.join()
+    backend = FolderBackend(str(tmp_path))
+    for number in range(20):
+        (winner,) = (name for name, numbers in won.items() if number in numbers)
+        assert backend.get(f"k/{number}") == f"by {winner}".encode()
+    assert len(list((tmp_path / "k").iterdir())) == 20
+    assert not backend.create("k/0", b"again", durable=False)
+
+
+def test_an_answer_that_was_lost_is_found_out(tmp_path, monkeypatch):
+    """Over NFS a link may be made, its answer lost, and the try that follows be refused."""
+    link = Path.hardlink_to
+
+    def twice(path, target):
+        link(path, target)
+        return link(path, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", twice)
+    backend = FolderBackend(str(tmp_path))
+    assert backend.create("a", b"x")
+    monkeypatch.setattr(Path, "hardlink_to", link)
+    assert not backend.create("a", b"y")
+    assert backend.get("a") == b"x"
+
+
+def _refuse(path, target):
+    raise PermissionError(1, "Operation not permitted")
+
+
+def _create_all(root, name, barrier, queue):
+    backend = FolderBackend(root)
+    won = set()
+    for number in range(20):
+        barrier.wait()
+        if backend.create(f"k/{number}", f"by {name}".encode()):
+            won.add(number)
+    queue.put((name, won))
 
 
 def _unprivileged(function, *arguments):

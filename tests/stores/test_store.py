@@ -232,6 +232,8 @@ def test_study_files(store):
     store.write_study("tiny", "plan.json", "λ")
     store.write_study("b", "report/points.csv", "x\n")
     assert store.read_study("tiny", "plan.json") == "λ"
+    assert store.studies() == ("tiny",)
+    store.write_study("b", "spec.yaml", "")
     assert store.studies() == ("b", "tiny")
     assert (store.study_dir("b") / "report" / "points.csv").read_text() == "x\n"
 

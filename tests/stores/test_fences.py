@@ -1,0 +1,76 @@
+"""A process that a trial was taken from stores nothing more of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tcc.errors import BusyError
+from tcc.stores import _lease
+
+
+def test_a_holder_that_was_stopped_stores_nothing_more(
+    store, other, make_record, make_evaluation, failure
+):
+    late, taker = (other(expires_s=0.5, renew_s=0.1) for _ in range(2))
+    assert late.ask("work", "aa11", "run1") == "works"
+    late.ask("save_checkpoint", b"by the late one")
+    late.stop()
+    time.sleep(0.7)
+    assert taker.ask("work", "aa11", "run2") == "works"
+    taker.ask("save_checkpoint", b"by the taker")
+    late.go_on()
+    for name, argument in (
+        ("commit", make_record(rd_cost=2.0)),
+        ("commit_evaluation", make_evaluation()),
+        ("fail", failure),
+        ("save_checkpoint", b"too late"),
+        ("clear_state", "aa11"),
+        ("withdraw", "aa11"),
+    ):
+        refused = late.ask(name, argument)
+        assert isinstance(refused, BusyError), name
+        assert f"taken over by process {taker.pid}" in str(refused)
+    assert store.result_ids() == set()
+    assert store.failure("aa11") is None
+    taker.ask("commit", make_record(rd_cost=1.0))
+    late.ask("release")
+    assert isinstance(late.ask("commit", make_record(rd_cost=2.0)), type(None))  # holds no lease
+    assert store.checkpoint("aa11").read_bytes() == b"by the taker"
+    assert store.holder("aa11").pid == taker.pid
+    assert not list(store.directory.rglob("*.tmp"))
+
+
+def test_a_holder_that_was_stopped_for_all_of_anothers_work_knows(store, other):
+    late, taker = (other(expires_s=0.5, renew_s=0.1) for _ in range(2))
+    late.ask("work", "aa11", "run1")
+    late.stop()
+    time.sleep(0.7)
+    assert taker.ask("work", "aa11", "run2") == "works"
+    taker.ask("save_checkpoint", b"by the taker")
+    taker.ask("release")
+    late.go_on()
+    time.sleep(0.3)  # it may renew what is no more its own
+    refused = late.ask("save_checkpoint", b"too late")
+    assert isinstance(refused, BusyError)
+    assert "another process, which has ended" in str(refused)
+    assert list((store.directory / "trials/aa11/leases").iterdir()) == []
+
+
+def test_a_checkpoint_is_not_shown_by_who_lost_the_trial_while_it_wrote(store, other, monkeypatch):
+    monkeypatch.setattr(_lease, "RENEW_S", 60.0)  # as if this process were stopped
+    taker = other(expires_s=0.5)
+    store.save_checkpoint("aa11", lambda path: path.write_bytes(b"old"))
+
+    def slow(path):
+        path.write_bytes(b"new")
+        time.sleep(0.7)
+        assert taker.ask("work", "aa11", "run2") == "works"
+
+    with store.working_on("aa11", "run1") as lease:
+        with pytest.raises(BusyError):
+            store.save_checkpoint("aa11", slow)
+        assert lease.lost
+    assert store.checkpoint("aa11").read_bytes() == b"old"
+    assert store.holder("aa11").pid == taker.pid
