@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -44,6 +45,16 @@ class Course:
     def stale(self) -> int:
         """Selections since the best one."""
         return sum(step > self.best_step for step, _ in self.history)
+
+    @contextmanager
+    def naming_its_step(self) -> Iterator[None]:
+        """Gives an error that is raised within the step that it came in, unless it names one."""
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "step", None) is None:
+                vars(error)["step"] = self.step
+            raise
 
     def offer(self, cost: float, state: Mapping[str, Tensor]) -> None:
         """Takes what the selection after this step cost, and its weights, where no earlier ones

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -26,6 +26,7 @@ from typing import Any
 from tcc.errors import LostProcessError, TccError, TrialError
 from tcc.records import Training, TrialSpec
 from tcc.stores import Store
+from tcc.trial.interrupt import Stop
 from tcc.trial.place import place_of
 from tcc.trial.rank import run_rank
 from tcc.trial.watch import Listener
@@ -35,7 +36,7 @@ GRACE_S = 2.0  # for a rank to end by itself, or to name the cause of another's 
 SAVING_S = 120.0  # for a step and its state, after an interrupt
 
 
-def run(trial: TrialSpec, store: Store, listener: Listener, stop: Callable[[], bool]) -> Training:
+def run(trial: TrialSpec, store: Store, listener: Listener, stop: Stop) -> Training:
     """`training.run` on as many devices as the recipe asks for.
 
     Raises:
@@ -47,10 +48,10 @@ def run(trial: TrialSpec, store: Store, listener: Listener, stop: Callable[[], b
     place_of(trial, 0, count)  # too few devices are told before any process starts
     context = multiprocessing.get_context("spawn")
     asked, log = context.Event(), store.log_path(trial.id)
-    with tempfile.TemporaryDirectory(prefix="tcc-ranks-") as folder, _ended() as ranks:
+    with _meeting() as meeting, _ended() as ranks:
         for rank in range(count):
             line, end = context.Pipe(duplex=False)
-            arguments = (trial, store.uri, log, rank, Path(folder) / "meeting", end, asked)
+            arguments = (trial, store.uri, log, rank, meeting, end, asked)
             process = context.Process(target=run_rank, args=arguments)
             ranks.append(_Rank(process, line))
             process.start()
@@ -58,10 +59,10 @@ def run(trial: TrialSpec, store: Store, listener: Listener, stop: Callable[[], b
         relay = _Relay(ranks, listener)
         while relay.result is None:
             relay.hear()
-            relay.raise_fault()
             if stop():
                 asked.set()
                 relay.give_up()
+            relay.raise_fault()
         for rank in ranks:
             rank.process.join(GRACE_S)
         return relay.result
@@ -107,9 +108,10 @@ class _Relay:
                 raise error
 
     def give_up(self) -> None:
-        """Interrupts, if the first rank has long been asked to save and end."""
+        """Interrupts, if the first rank has long been asked to save and end, or can no more: what
+        interrupted the parent may have ended a rank."""
         self._asked_since = min(self._asked_since, time.monotonic())
-        if time.monotonic() - self._asked_since > SAVING_S:
+        if self._faults or time.monotonic() - self._asked_since > SAVING_S:
             raise KeyboardInterrupt
 
     def _drain(self, rank: _Rank) -> None:
@@ -144,11 +146,20 @@ def _ended() -> Iterator[list[_Rank]]:
     finally:
         started = [rank.process for rank in ranks if rank.process.pid is not None]
         for process in started:
-            process.terminate()
-        for process in started:
-            process.join(GRACE_S)
             process.kill()
+        for process in started:
             process.join()
+
+
+@contextmanager
+def _meeting() -> Iterator[Path]:
+    """An empty file by which the ranks find each other. It is this process's memory, so that
+    nothing stays of it whatever ends the process."""
+    handle = os.memfd_create("tcc-ranks")
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 def _death(rank: int, process: BaseProcess) -> TccError:

@@ -32,7 +32,9 @@ from tcc.records import (
     TrialSpec,
 )
 from tcc.tasks import Accumulator
+from tcc.trial import memory
 from tcc.trial.data import describe, labels_of, open_split
+from tcc.trial.finite import predicted
 from tcc.trial.loading import WholeImages
 from tcc.trial.place import Place
 from tcc.trial.provenance import provenance
@@ -56,7 +58,9 @@ def evaluate(
     """The record of one evaluation, in full precision. Rates are over the original pixels.
 
     Raises:
-        NonFiniteError: a metric is NaN or infinite; names it.
+        NonFiniteError: a metric, or what was decoded or predicted, is NaN or infinite; names it,
+            and the image.
+        MemoryExceededError: memory does not suffice.
         TrialError: a task's headline metric applies to no image.
     """
     assert isinstance(model, nn.Module)
@@ -66,14 +70,17 @@ def evaluate(
     loaded = WholeImages(open_split(spec.dataset, spec.split, place.workers, labels), place)
     accumulators = _accumulators(trial, spec)
     images: list[ImageResult] = []
-    for batch in (item.to(place.device) for item in loaded):
-        measured = model.measure(batch)
-        values: list[dict[str, float]] = [{} for _ in batch.keys]
-        for task, accumulator in accumulators.items():
-            predictions = model.task_model(task).predict(measured.outputs[task].float())
-            seen = _with_coded(batch, measured, task, trial.recipe.train.scale)
-            for mine, found in zip(values, accumulator.update(predictions, seen), strict=True):
-                mine.update({f"{task}/{name}": value for name, value in found.items()})
+    for item in loaded:
+        with memory.explained_whole(item, place.device):
+            batch = item.to(place.device)
+            measured = model.measure(batch)
+            values: list[dict[str, float]] = [{} for _ in batch.keys]
+            for task, accumulator in accumulators.items():
+                decoded = measured.outputs[task].float()
+                predictions = predicted(task, model.task_model(task), decoded, batch.keys)
+                seen = _with_coded(batch, measured, task, trial.recipe.train.scale)
+                for mine, found in zip(values, accumulator.update(predictions, seen), strict=True):
+                    mine.update({f"{task}/{name}": value for name, value in found.items()})
         images += _image_results(batch, measured.bits_by_stream, values)
         _refuse_non_finite(images[-len(batch) :])
         if previews is not None and RECONSTRUCTION in measured.outputs:

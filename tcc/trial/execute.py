@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from tcc.errors import NonFiniteError, StoreError
-from tcc.records import SCHEMA, TrialRecord, TrialSpec
+from tcc.records import SCHEMA, EvaluationSpec, TrialRecord, TrialSpec
 from tcc.stores import Store
 from tcc.trial import devices, training
 from tcc.trial.evaluate import evaluate
-from tcc.trial.interrupt import finishing_steps
+from tcc.trial.interrupt import Stop, end_if
 from tcc.trial.numerics import settled
 from tcc.trial.observer import Observer, Silent
 from tcc.trial.parents import build, parents_of, weights
@@ -25,9 +25,14 @@ log = logging.getLogger("tcc.trial")
 
 
 def execute(
-    trial: TrialSpec, store: Store, observer: Observer | None = None, *, study: str = ""
+    trial: TrialSpec,
+    store: Store,
+    observer: Observer | None = None,
+    *,
+    study: str = "",
+    stop: Stop = lambda: False,
 ) -> TrialRecord:
-    """Trains the trial unless its record stands, then makes the evaluations that it lacks.
+    """Trains the trial unless its training stands, then makes the evaluations that it lacks.
 
     A training that was cut off goes on from its last saved state. The record is committed as soon
     as the weights are, each evaluation as soon as it is made: what fails later loses neither.
@@ -35,23 +40,49 @@ def execute(
     Raises:
         TrialError: a deterministic fault, such as a non-finite loss, or a parent without result.
         CheckpointError: a parent's weights are not those of its record, or do not fit.
+        KeyboardInterrupt: ``stop`` said so; what was done is saved.
     """
     watch, place = Watch(trial, store, observer or Silent()), place_of(trial)
     with settled(trial, place):
+        record = standing(trial, store)
+        end_if(stop)
         model = build(trial, store)
-        record = store.record(trial.id)
-        parents = {need: parent.sha256 for need, parent in parents_of(trial, store).items()}
-        if record is None or record.training.parents_sha256 != parents:
-            record = _trained(model, trial, store, place, watch, study)
-        _evaluate(model, trial, record, store, place, watch, study)
+        if record is None:
+            record = _trained(model, trial, store, place, watch, study, stop)
+        _evaluate(model, trial, record, store, place, watch, study, stop)
     committed = store.record(trial.id)
     if committed is None:
         raise StoreError(f"{store.uri}: the record of trial {trial.id} could not be read back")
     return committed
 
 
+def finished(trial: TrialSpec, store: Store) -> TrialRecord | None:
+    """The trial's record, where nothing is left to do."""
+    record = standing(trial, store)
+    return record if record is not None and not _lacking(trial, record) else None
+
+
+def standing(trial: TrialSpec, store: Store) -> TrialRecord | None:
+    """The trial's record, where its training stands: on the parents' checkpoints as they are now,
+    and with a checkpoint of its own that is there and whole.
+
+    Raises:
+        TrialError: a trial that it needs has no result.
+    """
+    record = store.record(trial.id)
+    parents = {need: parent.sha256 for need, parent in parents_of(trial, store).items()}
+    if record is None or record.training.parents_sha256 != parents:
+        return None
+    return None if store.checkpoint_problem(trial.id, thorough=True) else record
+
+
+def _lacking(trial: TrialSpec, record: TrialRecord) -> list[EvaluationSpec]:
+    done = {item.evaluation.id for item in record.evaluations}
+    return [spec for spec in trial.evaluations if spec.id not in done]
+
+
 def _trained(
-    model: Any, trial: TrialSpec, store: Store, place: Place, watch: Watch, study: str
+    model: Any, trial: TrialSpec, store: Store, place: Place, watch: Watch, study: str, stop: Stop
 ) -> TrialRecord:
     """Trains here, or on several devices, and commits the result."""
     started_at = datetime.now(UTC)
@@ -59,11 +90,10 @@ def _trained(
     if trial.resources.gpu > 0 and not place.on_gpu:
         log.warning("no CUDA device is visible: running on the CPU")
     try:
-        with finishing_steps() as stop:
-            if trial.recipe.train.devices > 1:
-                found = devices.run(trial, store, watch, stop)
-            else:
-                found = training.run(model, trial, store, place, watch, stop)
+        if trial.recipe.train.devices > 1:
+            found = devices.run(trial, store, watch, stop)
+        else:
+            found = training.run(model, trial, store, place, watch, stop)
     except NonFiniteError:
         store.clear_state(trial.id)  # it may hold the first NaN already
         raise
@@ -78,34 +108,41 @@ def _trained(
         provenance=provenance(study, str(place.device), started_at),
     )
     store.commit(record)
-    store.clear_state(trial.id)
-    if stop():  # asked for in the last step, after which no loop looks
-        raise KeyboardInterrupt
     return record
 
 
 def _evaluate(
     model: Any, trial: TrialSpec, record: TrialRecord, store: Store, place: Place, watch: Watch,
-    study: str,
+    study: str, stop: Stop,
 ) -> None:  # fmt: skip
     """Makes and commits the evaluations that a record lacks."""
-    sha256 = record.training.checkpoint_sha256
-    done = {item.evaluation.id for item in record.evaluations}
-    lacking = [spec for spec in trial.evaluations if spec.id not in done]
+    store.clear_state(trial.id)  # which the record has made needless
+    training, lacking = record.training, _lacking(trial, record)
     if lacking:
         model.to(place.device, memory_format=torch.channels_last)
-        model.load_trained(weights(store, trial.id, sha256))
+        model.load_trained(weights(store, trial.id, training.checkpoint_sha256))
+
+    def report(done: int, total: int) -> None:
+        watch.at("evaluate", done, total)
+        if done < total:
+            end_if(stop)
+
     for spec in lacking:
+        end_if(stop)
         log.info("evaluating on %s %s", spec.dataset.name, spec.split)
         watch.lap()
-        measured = evaluate(
-            model,
-            trial,
-            spec,
-            checkpoint_sha256=sha256,
-            place=place,
-            study=study,
-            previews=store.preview_dir(trial.id) / spec.id,
-            report=lambda done, total: watch.at("evaluate", done, total),
-        )
+        try:
+            measured = evaluate(
+                model,
+                trial,
+                spec,
+                checkpoint_sha256=training.checkpoint_sha256,
+                place=place,
+                study=study,
+                previews=store.preview_dir(trial.id) / spec.id,
+                report=report,
+            )
+        except NonFiniteError as error:
+            reason = f"{error}, of the weights after step {training.best_step}"
+            raise NonFiniteError(reason, step=training.best_step, term=error.term) from error
         store.commit_evaluation(measured)

@@ -6,8 +6,8 @@ never on the worker that makes it.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import islice, tee
 from typing import Any
@@ -22,10 +22,10 @@ from tcc.errors import LostProcessError, TccError, TrialError
 from tcc.formats.sample import Batch, Sample, collate
 from tcc.records import TrainRecipe
 from tcc.trial.augment import augment
+from tcc.trial.interrupt import heed_parent_alone
 from tcc.trial.order import Element, aspect, neighbours, parts
 from tcc.trial.place import Place
-
-STACKED_BYTES = 1 << 30  # of samples that are held in memory as one batch
+from tcc.trial.stack import each, num_bytes, owned, stacked, taken
 
 
 class TrainingBatches:
@@ -44,16 +44,30 @@ class TrainingBatches:
     ):
         self.samples, self.recipe, self.place = samples, recipe, place
         self.seed, self.key = seed, key
-        self.step_parts = recipe.accumulate * recipe.devices
         if recipe.batch % self.step_parts:
             raise TrialError(
                 f"train.batch {recipe.batch} cannot be divided by train.accumulate "
                 f"{recipe.accumulate} × train.devices {recipe.devices}"
             )
-        self.part = recipe.batch // self.step_parts
         self.frozen: Mapping[str, Tensor] = {}  # (N, …) of all images, where they are kept
-        self._stack = _stacked(samples, place) if self.fixed else None
+        self._stack = self._stacked() if self.fixed else None
         self._sizes: dict[int, tuple[int, int]] = {}
+
+    @property
+    def step_parts(self) -> int:
+        """Into how many parts a step's batch is divided, over all ranks."""
+        return self.recipe.accumulate * self.recipe.devices
+
+    @property
+    def part(self) -> int:
+        """How many images a part has."""
+        return self.recipe.batch // self.step_parts
+
+    def divided(self, accumulate: int) -> TrainingBatches:
+        """The same images in parts of another size; what is held of them is shared."""
+        other = copy(self)
+        other.recipe = replace(self.recipe, accumulate=accumulate)
+        return other
 
     @property
     def fixed(self) -> bool:
@@ -69,12 +83,15 @@ class TrainingBatches:
         if self._stack is not None:
             for part in mine:
                 indices = _indices(part)
-                yield self._with_frozen(_taken(self._stack, indices), indices)
+                yield self._with_frozen(taken(self._stack, indices), indices)
         else:
             mine, same = tee(mine)
             batches = load(_Augmented(self.samples, self.recipe, self.seed), mine, self.place)
             for part, batch in zip(same, batches, strict=False):
                 yield self._with_frozen(batch, _indices(part))
+
+    def _stacked(self) -> Batch | None:
+        return stacked(WholeImages(self.samples, self.place.alone()))
 
     def _with_frozen(self, batch: Batch, indices: Tensor) -> Batch:
         if not self.frozen:
@@ -108,15 +125,15 @@ class WholeImages:
         if self._kept is not None:
             yield from self._kept
             return
-        kept, num_bytes = [], 0
+        kept, size = [], 0
         for batch in self._load():
             yield batch
-            num_bytes += _num_bytes(batch)
-            if num_bytes <= self.keep_bytes:
-                kept.append(_owned(batch))
+            size += num_bytes(batch)
+            if size <= self.keep_bytes:
+                kept.append(owned(batch))
             else:
                 kept.clear()
-        if num_bytes <= self.keep_bytes:
+        if size <= self.keep_bytes:
             self._kept = kept
 
     def _load(self) -> Iterator[Batch]:
@@ -137,7 +154,7 @@ def load(samples: Dataset[Sample], order: Iterable[Sequence[Any]], place: Place)
         collate_fn=_collated,
         num_workers=place.workers,
         multiprocessing_context="fork" if place.workers else None,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_heed_the_trial,
         pin_memory=place.on_gpu,
         generator=torch.Generator(),  # torch's own gives the training its noise
     )
@@ -146,7 +163,7 @@ def load(samples: Dataset[Sample], order: Iterable[Sequence[Any]], place: Place)
         while (batch := _next(batches, place.workers)) is not None:
             if isinstance(batch, TccError):
                 raise batch
-            yield replace(batch, labels=_each(batch.labels, torch.as_tensor))
+            yield replace(batch, labels=each(batch.labels, torch.as_tensor))
     finally:
         del batches  # ends the workers, which nobody else refers to
 
@@ -213,77 +230,13 @@ def _collated(samples: list[Sample | TccError]) -> Batch | TccError:
         return batch
     # a tensor takes its way between processes in a file of its own, an array of boxes does not
     lists = {kind: x for kind, x in batch.labels.items() if not isinstance(x, Tensor)}
-    arrays = _each(lists, lambda tensor: tensor.as_subclass(Tensor).numpy())
+    arrays = each(lists, lambda tensor: tensor.as_subclass(Tensor).numpy())
     return replace(batch, labels={**batch.labels, **arrays})
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the trial's own says when workers end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _stacked(samples: Split, place: Place) -> Batch | None:
-    """All samples as one batch, since stacking small images anew costs a sixth of a small step;
-    None where their sizes differ or they are too large. Its images lie as (N, H, W, 3)."""
-    batches: list[Batch] = []
-    for batch in WholeImages(samples, place.alone()):
-        if _num_bytes(batch) / len(batch) * len(samples) > STACKED_BYTES:
-            return None
-        if batches and batch.size != batches[0].size:
-            return None
-        batches.append(_owned(batch))
-    labels = {
-        kind: torch.cat([batch.labels[kind] for batch in batches])
-        if isinstance(value, Tensor)
-        else [item for batch in batches for item in batch.labels[kind]]
-        for kind, value in batches[0].labels.items()
-    }
-    rows = torch.cat([batch.image_B3HW.permute(0, 2, 3, 1) for batch in batches])
-    return Batch(
-        keys=tuple(key for batch in batches for key in batch.keys),
-        image_B3HW=rows.contiguous(),
-        labels=labels,
-    )
-
-
-def _taken(stack: Batch, indices: Tensor) -> Batch:
-    """Some images of a stack, in the order of ``indices``."""
-    listed = indices.tolist()
-
-    def taken(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.index_select(0, indices)
-        return [value[index] for index in listed]
-
-    return Batch(
-        keys=tuple(taken(stack.keys)),
-        image_B3HW=taken(stack.image_B3HW).permute(0, 3, 1, 2),
-        labels={kind: taken(value) for kind, value in stack.labels.items()},
-    )
+def _heed_the_trial(_worker: int) -> None:
+    heed_parent_alone()
 
 
 def _indices(part: Sequence[Element]) -> Tensor:
     return torch.tensor([index for _, index in part])
-
-
-def _num_bytes(batch: Batch) -> int:
-    sizes = [batch.image_B3HW.nbytes]
-    _each(batch.labels, lambda tensor: sizes.append(tensor.nbytes))
-    return sum(sizes)
-
-
-def _owned(batch: Batch) -> Batch:
-    """The batch in this process's memory, not in the little that it shares with workers."""
-    if not batch.image_B3HW.is_shared():
-        return batch
-    labels = _each(batch.labels, torch.clone)
-    return replace(batch, image_B3HW=batch.image_B3HW.clone(), labels=labels)
-
-
-def _each(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Nested mappings and lists with every tensor or array changed."""
-    if isinstance(value, Mapping):
-        return {key: _each(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_each(item, change) for item in value]
-    return change(value)

@@ -6,14 +6,40 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tcc.errors import StoreError
+
+
+class _Appending(logging.Handler):
+    """Adds whole lines to a file. On a full disk it is silent: what cannot be written for that
+    reason and is needed, the trial says itself."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written ({error.strerror})") from error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            self._file.write(f"{self.format(record)}\n".encode("utf-8", "replace"))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 @contextmanager
 def logging_to(path: Path, level: int = logging.INFO) -> Iterator[None]:
-    """Sends tcc's log and all warnings to the end of a file. Several processes may share it."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Sends tcc's log and all warnings to the end of a file. Several processes may share it.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    handler = _Appending(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger("tcc"), logging.getLogger("py.warnings")]
     before = [(logger.level, logger.propagate) for logger in loggers]

@@ -7,22 +7,22 @@ and takes the same decisions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tcc.codec.seeding import derive_seed
 from tcc.errors import NonFiniteError, TrialError
-from tcc.formats.sample import Batch
 from tcc.methods import TrialModel
 from tcc.records import TrainRecipe
+from tcc.trial import memory
 from tcc.trial.course import Course
+from tcc.trial.interrupt import Stop
 from tcc.trial.loading import TrainingBatches, WholeImages
 from tcc.trial.numerics import tuned
-from tcc.trial.place import Place, Shared
+from tcc.trial.place import Place
 from tcc.trial.state import Keeper
+from tcc.trial.step import Stepper
 from tcc.trial.watch import Listener
 
 READ_EVERY = 20  # steps between reads of the loss terms, each a wait for the device
@@ -36,7 +36,7 @@ def train(
     place: Place,
     keeper: Keeper,
     listener: Listener,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = lambda: False,
 ) -> Course:
     """Trains ``model`` and picks the weights of least val/rd_cost on the ``select`` images.
 
@@ -45,7 +45,9 @@ def train(
 
     Raises:
         NonFiniteError: a loss term or val/rd_cost is NaN or infinite; names step and term.
+        MemoryExceededError: memory does not suffice for a step or for val/rd_cost.
         KeyboardInterrupt: ``stop`` said so.
+        Exception: of any kind, with the ``step`` that it came in.
     """
     assert isinstance(model, nn.Module)
     groups = [list(group) for group in model.parameter_groups()]
@@ -56,17 +58,20 @@ def train(
     course = keeper.restore(model, optimizer)
     listener.began(course.step, course.seconds)
     shared = place.share(model)
+    stepper = Stepper(
+        shared=shared, optimizer=optimizer, groups=groups, batches=batches, place=place
+    )
     model.train()
-    with closing(batches.stream(course.step)) as stream, tuned(_tries_algorithms(recipe)):
+    with (
+        course.naming_its_step(),
+        closing(batches.stream(course.step)) as stream,
+        tuned(_tries_algorithms(recipe)),
+    ):
         while course.step < recipe.steps:
             course.step += 1
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, course.step)
-            optimizer.zero_grad(set_to_none=True)
-            terms = _gradients(shared, recipe, batches, stream, place, course.step)
-            norms = [nn.utils.clip_grad_norm_(group, recipe.clip) for group in groups]
-            optimizer.step()
-            course.add({**terms, "gradient_norm": torch.stack(norms).amax()})
+            course.add(stepper.take(course.step, rate_weight(recipe, course.step), stream))
             last = course.step == recipe.steps
             selecting = course.step % recipe.select_every == 0 or last
             if selecting or len(course.rows) == READ_EVERY:
@@ -113,8 +118,9 @@ def rd_cost(model: TrialModel, select: WholeImages, place: Place, step: int) -> 
     sums = torch.zeros(2, dtype=torch.float64, device=place.device)  # of costs, of images
     with tuned(False):  # whole images come in many shapes
         for loaded in select:
-            batch = loaded.to(place.device)
-            sums[0] += model.rd_cost(batch).double() * len(batch)
+            with memory.explained_whole(loaded, place.device):
+                batch = loaded.to(place.device)
+                sums[0] += model.rd_cost(batch).double() * len(batch)
             sums[1] += len(batch)
     model.train()
     total, count = place.total(sums).tolist()
@@ -122,41 +128,6 @@ def rd_cost(model: TrialModel, select: WholeImages, place: Place, step: int) -> 
     if not math.isfinite(cost):
         raise NonFiniteError(f"val/rd_cost is {cost} at step {step}", step=step, term="val/rd_cost")
     return cost
-
-
-def _gradients(
-    shared: Shared,
-    recipe: TrainRecipe,
-    batches: TrainingBatches,
-    stream: Iterator[Batch],
-    place: Place,
-    step: int,
-) -> Mapping[str, Tensor]:
-    """Adds the gradients of one step's parts; gives the means of their loss terms.
-
-    Noise follows from seed, step and part, whatever ran before and wherever the part is computed.
-    """
-    sums: dict[str, Tensor] = {}
-    for index in range(recipe.accumulate):
-        part = index * place.ranks + place.rank
-        _seed(derive_seed(batches.seed, *batches.key, "training", step, part), place)
-        batch = next(stream).to(place.device)
-        alone = shared.keeping_gradients() if index + 1 < recipe.accumulate else nullcontext()
-        with alone:
-            with torch.autocast(place.device.type, torch.bfloat16, recipe.precision == "bf16"):
-                losses = shared.loss(batch, rate_weight(recipe, step))
-            (losses["total"] / recipe.accumulate).backward()
-        for name, value in losses.items():
-            value = value.detach() / recipe.accumulate
-            sums[name] = sums[name] + value if name in sums else value
-    return sums
-
-
-def _seed(seed: int, place: Place) -> None:
-    """What `torch.manual_seed` does, for the devices that the trial uses: that costs 0.1 ms."""
-    torch.default_generator.manual_seed(seed)
-    if place.on_gpu:
-        torch.cuda.manual_seed(seed)
 
 
 def _tries_algorithms(recipe: TrainRecipe) -> bool:

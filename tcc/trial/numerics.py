@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,14 @@ from contextlib import contextmanager
 import torch
 from torch.backends import cudnn
 
-from tcc.errors import TrialError
+from tcc.errors import StoreError
 from tcc.records import TrialSpec
+from tcc.trial import memory
 from tcc.trial.loading import worker_died
 from tcc.trial.place import Place
+
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FIX = "lower the model's sizes or `train.scale`, or give the kind more memory in `resources`"
 
 
 @contextmanager
@@ -20,8 +25,9 @@ def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
     """Threads, algorithms and the share of a GPU as the trial's recipe and resources ask.
 
     Raises:
-        TrialError: the GPU's memory does not suffice.
+        MemoryExceededError: memory does not suffice.
         LostProcessError: a process that loads data was killed.
+        StoreError: a disk is full, or was made read-only.
     """
     recipe, share = trial.recipe.train, trial.resources.gpu
     threads, flags = torch.get_num_threads(), (cudnn.deterministic, cudnn.allow_tf32)
@@ -39,13 +45,13 @@ def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
     if place.on_gpu and share < 1:
         torch.cuda.set_per_process_memory_fraction(share, place.device)
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        wanted = ". ".join(str(error).split(". ")[:2])
-        raise TrialError(
-            "the GPU's memory does not suffice: split the batch by train.accumulate, use a smaller "
-            "train.crop, train.batch or train.scale, or give the kind a larger share of a GPU in "
-            f"resources ({wanted})"
+        with memory.explained(place.device, "what comes before and after the steps", _FIX):
+            yield
+    except OSError as error:
+        if error.errno not in _NO_DISK:
+            raise
+        raise StoreError(
+            f"{error.filename or 'a file'} cannot be written ({error.strerror})"
         ) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):  # which torch raises wherever the loop is

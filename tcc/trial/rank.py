@@ -58,9 +58,10 @@ def run_rank(
     trial: TrialSpec, store_uri: str, log_path: Path, rank: int, meeting: Path, line: Connection,
     asked: Event,
 ) -> None:  # fmt: skip
-    """Runs one rank to its end, and says how it ended. ``meeting``: a file that is not there yet,
-    by which the ranks find each other; ``asked``: whether to save and end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    """Runs one rank to its end, and says how it ended. ``meeting``: an empty file, by which the
+    ranks find each other; ``asked``: whether to save and end."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent says when to end
+        signal.signal(number, signal.SIG_IGN)
     _end_with_parent()
     print_to(log_path)
     with logging_to(log_path, logging.INFO if rank == 0 else logging.ERROR):
@@ -84,7 +85,8 @@ def _run(
         line.say("failed", error, True)
     except Exception as error:  # noqa: BLE001 - a boundary: the parent raises it
         log.error("rank %d failed: %s\n%s", rank, error, traceback.format_exc())
-        line.say("failed", TrialError(f"{type(error).__name__}: {error}"), False)
+        step = getattr(error, "step", None)
+        line.say("failed", TrialError(f"{type(error).__name__}: {error}", step=step), False)
 
 
 @contextmanager

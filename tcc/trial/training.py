@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from tcc.trial import checkpoint
 from tcc.trial.complexity import kmac_per_pixel
 from tcc.trial.course import Course
 from tcc.trial.data import labels_of, open_split
+from tcc.trial.interrupt import Stop, end_if
 from tcc.trial.loading import TrainingBatches, WholeImages
 from tcc.trial.loop import train
 from tcc.trial.parents import initial_weights, parents_of
@@ -36,12 +37,13 @@ def run(
     store: Store,
     place: Place,
     listener: Listener,
-    stop: Callable[[], bool],
+    stop: Stop,
 ) -> Training | None:
     """Trains a model, from where the trial's saved state is, and saves its weights in the store.
 
-    Of several ranks only the first one saves, and gives a result. For ``stop`` and what is raised
-    see `train`.
+    Of several ranks only the first one saves, and gives a result. For ``stop``, which is asked in
+    the setup too, and what is raised see `train`. After the last step nothing is asked: the end is
+    nearer than what was done would be again.
     """
     recipe, data = trial.recipe.train, trial.recipe.datasets[0]
     labels = labels_of(trial.recipe.tasks)
@@ -54,10 +56,11 @@ def run(
         place=place,
     )
     if batches.fixed:
-        batches.frozen = _precompute(model, batches.samples, place)
+        batches.frozen = _precompute(model, batches.samples, place, stop)
     select = WholeImages(open_split(data, "select", place.workers, labels), place, SELECT_BYTES)
     parents = {need: parent.sha256 for need, parent in parents_of(trial, store).items()}
     keeper = Keeper(store, trial.id, parents, place)
+    end_if(stop)
     course = train(model, recipe, batches, select, place, keeper, listener, stop)
     if not place.first:
         return None
@@ -83,7 +86,9 @@ def run(
 
 
 @torch.no_grad()
-def _precompute(model: TrialModel, samples: Split, place: Place) -> Mapping[str, Tensor]:
+def _precompute(
+    model: TrialModel, samples: Split, place: Place, stop: Stop
+) -> Mapping[str, Tensor]:
     """The frozen parts' outputs for all training images; empty where there are none, too many or
     of several sizes."""
     assert isinstance(model, nn.Module)
@@ -94,6 +99,7 @@ def _precompute(model: TrialModel, samples: Split, place: Place) -> Mapping[str,
         return {}
     kept: dict[str, list[Tensor]] = {name: [] for name in found}
     for batch in WholeImages(samples, place.alone()):
+        end_if(stop)
         if batch.size != first.size:
             return {}
         for name, value in model.precompute(batch.to(place.device)).items():

@@ -63,8 +63,8 @@ class Watch:
         self.at("train", step, self.trial.recipe.train.steps)
 
     def at(self, phase: str, step: int, steps: int) -> None:
-        """Tells where the trial is, once a second at the most."""
-        if time.monotonic() - self.told < 1.0 and step < steps:
+        """Tells where the trial is, no more often than the store bears."""
+        if time.monotonic() - self.told < self.store.tell_every_s and step < steps:
             return
         self.told = time.monotonic()
         in_phase, done = self.told - self.lapped, step - self.first_step

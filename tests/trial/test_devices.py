@@ -99,8 +99,13 @@ def test_an_interrupt_saves_and_the_next_run_goes_on(tiny_plan, tmp_path):
     )
     expected = trained(one, open_store(tmp_path / "one"))
     store = open_store(tmp_path / "two")
+
+    def end_all():  # as a scheduler does
+        for pid in (*(child.pid for child in multiprocessing.active_children()), os.getpid()):
+            os.kill(pid, signal.SIGTERM)
+
     with pytest.raises(KeyboardInterrupt):
-        attempt(two, store, Acting(20, lambda: os.kill(os.getpid(), signal.SIGINT)))
+        attempt(two, store, Acting(20, end_all))
     assert not multiprocessing.active_children()
     assert store.state(two.id) is not None
     again = Acting(0, None)

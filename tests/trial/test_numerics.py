@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import signal
-import threading
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.backends import cudnn
 
-from tcc.errors import TrialError
+from tcc.errors import MemoryExceededError, StoreError
 from tcc.records import Resources
-from tcc.trial.interrupt import finishing_steps
 from tcc.trial.numerics import settled, tuned
 from tcc.trial.place import place_of
 
@@ -44,11 +42,20 @@ def test_settings_are_put_back_even_after_an_error(make_trial, make_place, deter
     assert seen() == before
 
 
-def test_too_little_gpu_memory_is_told_with_advice(make_trial, make_place):
+def test_too_little_memory_is_told_with_advice(make_trial, make_place):
     text = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB."
-    advice = r"train\.accumulate.*\(CUDA out of memory\. Tried to allocate 2\.00 GiB\)$"
-    with pytest.raises(TrialError, match=advice), settled(make_trial(), make_place()):
+    advice = r"train\.scale.*\(CUDA out of memory\. Tried to allocate 2\.00 GiB\)$"
+    with pytest.raises(MemoryExceededError, match=advice), settled(make_trial(), make_place()):
         raise torch.OutOfMemoryError(text)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_is_not_the_trial_s_fault(make_trial, make_place, number):
+    told = pytest.raises(StoreError, match=r"^/data/a\.png cannot be written \(")
+    with told, settled(make_trial(), make_place()):
+        raise OSError(number, os.strerror(number), "/data/a.png")
+    with pytest.raises(FileNotFoundError), settled(make_trial(), make_place()):
+        raise OSError(errno.ENOENT, "no such file")
 
 
 def test_algorithms_are_tried_only_where_asked():
@@ -75,33 +82,3 @@ def test_what_cpus_training_leaves_loads_data(make_trial, monkeypatch):
 def test_a_trial_without_gpu_takes_none(make_trial):
     assert place_of(make_trial()).device == torch.device("cpu")
     assert not torch.cuda.is_initialized()
-
-
-def test_the_first_interrupt_waits_and_the_second_does_not():
-    with finishing_steps() as stop:
-        assert not stop()
-        signal.raise_signal(signal.SIGINT)
-        assert stop()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert stop()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_elsewhere_interrupts_are_left_alone():
-    found = []
-
-    def in_a_thread():
-        with finishing_steps() as stop:
-            found.append((signal.getsignal(signal.SIGINT), stop()))
-
-    thread = threading.Thread(target=in_a_thread)
-    thread.start()
-    thread.join()
-    assert found == [(signal.default_int_handler, False)]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with finishing_steps():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 from torch import nn
@@ -151,6 +153,33 @@ def test_a_state_is_saved_when_enough_was_done_since(keeper, monkeypatch):
     assert saved == [120.0, 165.0, 210.0, 255.0]
     with safe_open(mine.store.state("aa11"), framework="pt") as file:
         assert file.metadata()["seconds"] == "155.0"
+
+
+def test_a_file_is_what_safetensors_would_write(tmp_path):
+    torch.manual_seed(0)
+    tensors = {
+        "b": torch.rand(3, 4),
+        "ä": torch.tensor(7),
+        "a.weight": torch.rand(2, 1, 3, dtype=torch.float64),
+        "none": torch.empty(0, 3),
+        "flag": torch.tensor([True, False, True]),
+        "half": torch.rand(5).bfloat16(),
+        "16": torch.rand(5).half(),
+        "i": torch.arange(3, dtype=torch.int32),
+        "bytes": torch.arange(3, dtype=torch.uint8),
+    }
+    path = tmp_path / "x.safetensors"
+    for metadata in ({"trial": "aa11"}, {"trial": '"ü"'}):
+        checkpoint.save(path, tensors, metadata)
+        assert path.read_bytes() == safetensors.torch.save(tensors, metadata)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    with safe_open(path, framework="pt") as file:
+        assert all(torch.equal(file.get_tensor(name), x) for name, x in tensors.items())
+
+
+def test_a_full_disk_is_told_as_one():
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(Path("/dev/full"), {"x": torch.ones(10000)}, {})
 
 
 def test_what_is_saved_is_as_readable_as_the_files_beside_it(tmp_path):
