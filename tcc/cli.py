@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tcc.errors import TccError
+
+if TYPE_CHECKING:
+    from tcc.plan.capacity import Node
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -71,23 +75,29 @@ def check(spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @spec_argument
 @overrides_argument
 @store_option
+@click.option("--address", help="Ray cluster to plan for; without, this machine.")
 @json_option
-def plan(spec: Path, overrides: tuple[str, ...], store: str, as_json: bool) -> None:
+def plan(
+    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
+) -> None:
     """Show the trials of a spec: what is new, cached, blocked, and what it costs."""
-    from tcc.plan import expand, ledger, plan_json, print_plan
+    from tcc.plan import expand, ledger, outlook, outlook_json, plan_json, print_plan
     from tcc.spec import load_spec
     from tcc.stores import open_store
 
     loaded = load_spec(spec, overrides)
-    planned = expand(loaded)
-    opened = open_store(store, write=False)
+    planned, opened = expand(loaded), open_store(store, write=False)
     states = ledger(planned, opened)
+    problems = opened.problems()  # of this study: the outlook reads others' files, too
+    ahead = outlook(planned, states, opened, _nodes(address))
     if as_json:
-        _print_json(plan_json(planned, states, loaded.left_out))
+        _print_json(plan_json(planned, states, loaded.left_out) | outlook_json(ahead))
     else:
-        print_plan(planned, states, opened, left_out=loaded.left_out)
-    for problem in opened.problems():
-        click.echo(f"not trusted, will be done again: {problem}", err=True)
+        print_plan(planned, states, ahead, left_out=loaded.left_out)
+    if problems:
+        from tcc.report.distrust import distrusts
+
+        click.echo("\n".join(f"not trusted: {it}" for it in distrusts(problems)), err=True)
 
 
 @cli.command()
@@ -112,9 +122,9 @@ def run(
     if files.fresh:
         mirror_report(outcome.study, opened, files)
     if as_json:
-        _print_json(outcome.to_json() | {"report": str(files.page)})
+        _print_json(outcome.to_json() | {"report": str(files.page), "address": files.address})
     else:
-        click.echo(f"{outcome.summary()}\nreport: {files.page}")
+        click.echo(f"{outcome.summary()}\nreport: {files.told}")
     return outcome.exit_code
 
 
@@ -183,30 +193,52 @@ def trial(spec: Path, trial_id: str, overrides: tuple[str, ...], store: str, as_
 
 
 @cli.command()
-@study_argument
+@click.argument("study", required=False)
 @store_option
 @json_option
-def status(study: str, store: str, as_json: bool) -> None:
-    """Counts by kind and state, failures with their logs, running trials with step and ETA."""
+def status(study: str | None, store: str, as_json: bool) -> None:
+    """Where STUDY stands: counts, running trials, failures, disk; without it, all studies."""
     from tcc import report
     from tcc.stores import open_store
 
-    found = report.status(study, open_store(store, write=False))
-    _print_json(report.status_json(found)) if as_json else report.print_status(found)
+    opened = open_store(store, write=False)
+    found = report.studies(opened) if study is None else report.status(study, opened)
+    _print_json(found.to_json()) if as_json else report.print_status(found)
+
+
+@cli.command()
+@study_argument
+@store_option
+@click.option("--past", metavar="DIGEST", default="", help="Of a plan that was replaced since.")
+@json_option
+def report(study: str, store: str, past: str, as_json: bool) -> None:
+    """Draw the report of a study: curves, verdicts, tables."""
+    from tcc.report import build_report, report_json
+    from tcc.stores import open_store
+
+    opened = open_store(store, write=False)
+    if as_json:
+        _print_json(report_json(study, opened, past=past))
+    else:
+        click.echo(build_report(study, opened, past=past).told)
 
 
 @cli.command()
 @study_argument
 @store_option
 @json_option
-def report(study: str, store: str, as_json: bool) -> None:
-    """Draw the report of a study: curves, verdicts, tables."""
-    from tcc.report import build_report, report_json
+def sync(study: str, store: str, as_json: bool) -> int:
+    """Push to Weights & Biases whatever it lacks of a study."""
+    from rich.console import Console
+
+    from tcc.report.sync import sync_study
     from tcc.stores import open_store
 
-    opened = open_store(store)
-    files = build_report(study, opened)
-    _print_json(report_json(study, opened)) if as_json else click.echo(files.page)
+    result = sync_study(study, open_store(store), Console(stderr=True))
+    for line in result.lines():
+        click.echo(f"tcc: {line}", err=True)
+    _print_json(result.to_json()) if as_json else click.echo(result.summary())
+    return FAILED if result.failed else 0
 
 
 @cli.command()
@@ -239,6 +271,18 @@ def list_plugins(room: str | None, as_json: bool) -> None:
         _print_json(found)
     else:
         click.echo("\n".join(f"{name}: {', '.join(plugins)}" for name, plugins in found.items()))
+
+
+def _nodes(address: str | None) -> Sequence[Node]:
+    """The nodes of a cluster; without an address, this machine as the only one."""
+    if address is None:
+        from tcc.plan.machine import this_machine
+
+        return [this_machine()]
+    from tcc.run.cluster import connect
+
+    with connect(address) as cluster:
+        return cluster.nodes()
 
 
 def _print_json(value: Any) -> None:

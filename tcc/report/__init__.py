@@ -7,22 +7,35 @@
     figures    draws panels for paper and README     html              for a browser
     build      all of it, once for each state of the records
     mirror     the same into the study's own run of the trackers
-    status     counts, failures, running trials: `tcc status`
+    runs       what each run took                    distrust          files not to be trusted
+    status     where one study stands                studies           a store at a glance
+    terminal   both as `tcc status` prints them
 
 Every number comes from `curves`; nothing here computes one.
 """
 
+from __future__ import annotations
+
 from tcc.report.build import ReportFiles, build_report, report_json
 from tcc.report.mirror import mirror_report
-from tcc.report.status import StudyStatus, print_status, status, status_json
+from tcc.report.status import StudyStatus, status
+from tcc.report.studies import StoreStatus, studies
 
 __all__ = [
     "ReportFiles",
+    "StoreStatus",
     "StudyStatus",
     "build_report",
     "mirror_report",
     "print_status",
     "report_json",
     "status",
-    "status_json",
+    "studies",
 ]
+
+
+def print_status(found: StudyStatus | StoreStatus) -> None:
+    """Prints where a study stands, or the studies of a store, on the terminal."""
+    from tcc.report import terminal  # rich is needed here alone
+
+    terminal.print_status(found)

@@ -25,6 +25,7 @@ from tcc.report.figures import draw_figures
 from tcc.report.html import page_text
 from tcc.report.panels import pair_panels
 from tcc.report.previews import previews
+from tcc.report.runs import runs_json
 from tcc.report.study import Study, read_study, stamp
 from tcc.report.tables import (
     BD_RATE_COLUMNS,
@@ -37,7 +38,7 @@ from tcc.report.tables import (
 )
 from tcc.report.verdicts import groups, headline, sentences, without_comparison
 from tcc.report.words import curve_text, pair_text
-from tcc.stores import Store
+from tcc.stores import Store, open_store
 
 FOLDER = "report"
 MAX_NAME = 160  # characters of a curve's file name
@@ -46,8 +47,10 @@ STAMP_FILE = "stamp.json"  # written last: a report without it is drawn again
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFiles:
-    """Where a report lies. ``fresh``: it was drawn now, not found unchanged."""
+    """Where a report lies. ``fresh``: it was drawn now, not found unchanged. ``address``: of the
+    page in the store, which is not the local page's where the store is not local."""
 
+    address: str
     page: Path
     points: Path
     bd_rates: Path
@@ -56,31 +59,39 @@ class ReportFiles:
     figures: tuple[Path, ...]
     fresh: bool
 
+    @property
+    def told(self) -> str:
+        """Where the page is, for the user."""
+        here = str(self.page)
+        return here if self.address == here else f"{self.address} (for a day also {here})"
+
     def __iter__(self) -> Iterator[Path]:
         yield from (self.page, self.points, self.bd_rates, self.summary)
         yield from (*self.curves, *self.figures)
 
 
-def build_report(study: str, store: Store) -> ReportFiles:
+def build_report(study: str, store: Store, *, past: str = "") -> ReportFiles:
     """The report of a study in ``STORE/studies/NAME/report/``; an unchanged one is left alone.
 
+    ``past``: the first letters of the digest of an archived plan, whose report lies beside it. The
+    store may be open for reading only: it is written only where there is something to draw.
+
     Raises:
-        StoreError: there is no such study, or the store cannot be written.
+        StoreError: there is no such study or archived plan, or the store cannot be written.
         RecordError: its plan cannot be trusted.
     """
-    content = read_study(study, store)
+    content = read_study(study, store, past=past)
     mark = stamp(content)
-    found = _found(study, store, mark)
-    return _draw(content, store, mark) if found is None else found
+    return _found(content, store, mark) or _draw(content, open_store(store.uri), mark)
 
 
-def report_json(study: str, store: Store) -> dict[str, Any]:
-    """What `tcc report --json` prints: ``study``, ``bd_rates``, ``curves`` and ``files``.
+def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
+    """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``, ``files``.
 
     Raises:
         StoreError, RecordError: as `build_report`.
     """
-    files = build_report(study, store)
+    files = build_report(study, store, past=past)
     content = json.loads(files.summary.read_text(encoding="utf-8"))
     return {
         **content,
@@ -94,12 +105,17 @@ def report_json(study: str, store: Store) -> dict[str, Any]:
     }
 
 
-def _found(study: str, store: Store, mark: str) -> ReportFiles | None:
+def _folder(study: Study) -> str:
+    """Where the report lies in the study's folder."""
+    return f"past/{study.past.digest}/{FOLDER}" if study.past else FOLDER
+
+
+def _found(study: Study, store: Store, mark: str) -> ReportFiles | None:
     """The report that is there, if it was drawn from the same content and is whole."""
-    text = store.read_study(study, f"{FOLDER}/{STAMP_FILE}")
+    text = store.read_study(study.name, f"{_folder(study)}/{STAMP_FILE}")
     try:
         seal = json.loads(text or "{}")
-        files = _files(store.study_dir(study) / FOLDER, seal["files"], fresh=False)
+        files = _files(study, store, seal["files"], fresh=False)
         json.loads(files.summary.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return None
@@ -107,8 +123,10 @@ def _found(study: str, store: Store, mark: str) -> ReportFiles | None:
     return files if same else None
 
 
-def _files(folder: Path, names: Sequence[str], *, fresh: bool) -> ReportFiles:
+def _files(study: Study, store: Store, names: Sequence[str], *, fresh: bool) -> ReportFiles:
+    folder = store.study_dir(study.name) / _folder(study)
     return ReportFiles(
+        address=f"{store.uri}/studies/{study.name}/{_folder(study)}/index.html",
         page=folder / "index.html",
         points=folder / "points.csv",
         bd_rates=folder / "bd_rates.csv",
@@ -129,20 +147,20 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     pairs = pair_panels(curves, side_information(curves))
     told = headline(comparisons, curves)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
-    folder = store.study_dir(study.name) / FOLDER
+    folder = store.study_dir(study.name) / _folder(study)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STAMP_FILE).unlink(missing_ok=True)
     figures = draw_figures(pairs, settings.notice, folder / "figures")
     names = [path.relative_to(folder).as_posix() for path in figures]
 
     def write(name: str, text: str) -> None:
-        store.write_study(study.name, f"{FOLDER}/{name}", text)
+        store.write_study(study.name, f"{_folder(study)}/{name}", text)
 
     for name, curve in _named(curves):
         write(name, json.dumps(curve_json(curve, _title(curve.key)), indent=1, ensure_ascii=False))
         names.append(name)
     _remove_others(folder, names)
-    _write_tables(study.name, curves, comparisons, write)
+    _write_tables(study, curves, comparisons, write)
     page = page_text(
         study,
         sentences=sentences(told) + without_comparison(asked, told, curves),
@@ -152,19 +170,24 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     )
     write("index.html", page)
     write(STAMP_FILE, json.dumps({"stamp": mark, "files": names}, indent=1))
-    return _files(folder, names, fresh=True)
+    return _files(study, store, names, fresh=True)
 
 
 def _write_tables(
-    study: str,
+    study: Study,
     curves: Sequence[RDCurve],
     comparisons: Sequence[Comparison],
     write: Callable[[str, str], None],
 ) -> None:
-    bd_rates = list(bd_rate_rows(study, comparisons))
-    write("points.csv", csv_text(POINT_COLUMNS, point_rows(study, curves)))
+    bd_rates = list(bd_rate_rows(study.name, comparisons))
+    write("points.csv", csv_text(POINT_COLUMNS, point_rows(study.name, curves)))
     write("bd_rates.csv", csv_text(BD_RATE_COLUMNS, map(flat, bd_rates)))
-    content = {"study": study, "bd_rates": bd_rates, "curves": list(curve_rows(curves))}
+    content = {
+        "study": study.name,
+        "runs": runs_json(study.runs),
+        "bd_rates": bd_rates,
+        "curves": list(curve_rows(curves)),
+    }
     write("report.json", json.dumps(content, allow_nan=False, ensure_ascii=False))
 
 

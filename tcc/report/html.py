@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
+from tcc.plan import TrialState
 from tcc.records import TrialRecord
+from tcc.report.distrust import distrusts
 from tcc.report.lines import Line
+from tcc.report.notices import notices
 from tcc.report.panels import PairPanels
 from tcc.report.previews import Strip
+from tcc.report.runs import COLUMNS as RUN_COLUMNS
+from tcc.report.runs import run_cells
 from tcc.report.split import rate_split
+from tcc.report.status import skipped
 from tcc.report.study import Study
 from tcc.report.verdicts import Group, Sentence
 from tcc.report.words import metric_text, number, value_text
@@ -60,14 +66,17 @@ def page_text(
         study=study.name,
         subtitle=f"{len(study.plan)} trials",
         counts=sorted(states.items()),
-        notice=study.settings.report.notice,
+        notices=notices(study),
         sentences=sentences,
         verdicts=verdicts,
         pairs=[_pair_context(index, pair) for index, pair in enumerate(pairs)],
         previews=previews,
         columns=COLUMNS,
         failures=study.failures,
-        problems=study.problems,
+        skipped=skipped(study),
+        distrusts=distrusts(study.problems, redone=study.past is None),
+        run_columns=RUN_COLUMNS,
+        runs=[run_cells(run) for run in study.runs],
         facts=list(_facts(study)),
         spec=study.spec_text,
         css=css,
@@ -119,6 +128,7 @@ def _line_json(line: Line) -> dict[str, Any]:
 
 def _trial_rows(study: Study) -> Iterator[dict[str, Any]]:
     """One row a trial in the plan's order; metrics of its first evaluation."""
+    labels = {trial.id: trial.label for trial in study.plan}
     for trial in study.plan:
         state = study.states[trial.id]
         record = state.record
@@ -132,7 +142,14 @@ def _trial_rows(study: Study) -> Iterator[dict[str, Any]]:
             "" if record is None else _rate_text(record),
             "" if record is None else _metrics_text(record),
         )
-        yield {"cells": cells, "state": state.state}
+        yield {"cells": cells, "state": state.state, "because": _because(state, labels)}
+
+
+def _because(state: TrialState, labels: Mapping[str, str]) -> str:
+    """Why a trial is not done; of a failed one, the table of failures tells more."""
+    if state.state == "skipped":
+        return f"because of {labels.get(state.because, state.because)}"
+    return "" if state.state == "failed" else state.because
 
 
 def seconds_of(record: TrialRecord) -> float:

@@ -1,28 +1,41 @@
-"""Puts a drawn report into the study's own run of the trackers."""
+"""What the trackers are told of a study: its drawn report, in the study's own run."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 from pathlib import Path
 
 from tcc import registry
 from tcc.report.build import ReportFiles
 from tcc.report.study import read_study
+from tcc.spec import SweepSpec
 from tcc.stores import Store
-from tcc.tracking import Cell, Table, Tracker
+from tcc.tracking import Cell, StudyCopy, Table, Tracker
 
 
 def mirror_report(study: str, store: Store, files: ReportFiles) -> None:
     """Sends RD points and BD-rates as tables, and the figures, to every tracker of the study."""
     settings = read_study(study, store).settings
     tracker: Tracker = registry.load("tracking", "wandb")
-    tracker.summarise(
-        settings.wandb.model_dump(mode="json"),
+    copy = study_copy(study, settings, files)
+    tracker.summarise(settings.wandb.model_dump(mode="json"), copy, directory=store.directory)
+
+
+def study_copy(study: str, settings: SweepSpec, files: ReportFiles) -> StudyCopy:
+    """What a tracker is to hold of a study with this report."""
+    config = {"spec": settings.model_dump(mode="json")}
+    images = {path.stem: path for path in files.figures if path.suffix == ".png"}
+    seal = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for path in (files.points, files.bd_rates, *images.values()):
+        seal.update(hashlib.sha256(path.read_bytes()).digest())
+    return StudyCopy(
         study=study,
-        directory=store.directory,
         tables={"rd_points": _table(files.points), "bd_rates": _table(files.bd_rates)},
-        images={path.stem: path for path in files.figures if path.suffix == ".png"},
-        config={"spec": settings.model_dump(mode="json")},
+        images=images,
+        config=config,
+        digest=seal.hexdigest()[:16],
     )
 
 

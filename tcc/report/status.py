@@ -1,40 +1,48 @@
-"""Where a study stands: counts, failures, running trials, files that cannot be trusted."""
+"""Where a study stands: counts, failures, running trials, runs, disk, files not to be trusted."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tcc.plan.ledger import STATES
-from tcc.records import FailureRecord, Progress, TrialSpec
+from tcc.records import FailureRecord, Holder, Progress, RunRecord, TrialSpec
+from tcc.report.distrust import Distrust, distrusts
+from tcc.report.runs import runs_json
+from tcc.report.studies import planned
 from tcc.report.study import Study, read_study
 from tcc.stores import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-SILENT_S = 300.0  # a trial that wrote no state for longer is not running
-_WAITING = ("new", "blocked")
-_COLOURS = {"done": "green", "failed": "red", "skipped": "yellow", "running": "cyan"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A trial that wrote its state not long ago. ``rate_bpp``: of its last training batch."""
+    """A trial that a living process works on. ``rate_bpp``: of its last training batch."""
 
     trial: str
     label: str
-    phase: str
+    host: str
+    pid: int
+    since: str  # ISO 8601, UTC
+    phase: str  # "begun" before its first step
     step: int
     steps: int
     loss: float | None
     rate_bpp: float | None
     elapsed_s: float
     eta_s: float | None
-    silent_s: float | None  # since its last sign of life; None where the store cannot say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """A trial whose process is gone: it goes on from what was saved last, up to ``step``."""
+
+    trial: str
+    label: str
+    step: int
+    steps: int
+    because: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,24 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """How many trials stand on a failed one."""
+
+    because: str  # the failed trial
+    label: str  # its label
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """Bytes of the files of a study's trials. ``shared``: of those that other studies have too."""
+
+    total: int
+    shared: int
+    shared_trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyStatus:
     """A study at one moment. ``counts``: kind → state → number of trials."""
 
@@ -57,116 +83,114 @@ class StudyStatus:
     total: int
     counts: Mapping[str, Mapping[str, int]]
     running: tuple[Running, ...]
+    interrupted: tuple[Interrupted, ...]
     failures: tuple[Failed, ...]
+    skipped: tuple[Skipped, ...]
     problems: tuple[str, ...]
+    distrusts: tuple[Distrust, ...]  # the problems, alike ones together, and what will be done
+    runs: tuple[RunRecord, ...]
+    disk: Disk
 
     @property
     def totals(self) -> Mapping[str, int]:
         """State → number of trials, of all kinds."""
-        return _in_order(sum((Counter(states) for states in self.counts.values()), Counter()))
+        return in_order(sum((Counter(states) for states in self.counts.values()), Counter()))
+
+    def to_json(self) -> dict[str, Any]:
+        """What `tcc status STUDY --json` prints."""
+        return {
+            "study": self.study,
+            "total": self.total,
+            "by_state": dict(self.totals),
+            "by_kind": {kind: dict(states) for kind, states in self.counts.items()},
+            "running": [asdict(item) for item in self.running],
+            "interrupted": [asdict(item) for item in self.interrupted],
+            "failures": [asdict(item) for item in self.failures],
+            "skipped": [asdict(item) for item in self.skipped],
+            "problems": list(self.problems),
+            "runs": runs_json(self.runs),
+            "disk_bytes": self.disk.total,
+            "disk_bytes_shared": self.disk.shared,
+        }
 
 
 def status(study: str, store: Store) -> StudyStatus:
-    """Where a study stands, from its files alone.
+    """Where a study stands, from its files alone. Checkpoints that were written after their
+    results are hashed.
 
     Raises:
         StoreError: there is no such study.
         RecordError: its plan cannot be trusted.
     """
-    content = read_study(study, store)
-    running = {item.trial: item for item in _running(content, store)}
+    content = read_study(study, store, thorough=True)
     counts: dict[str, Counter[str]] = {}
     for trial in content.plan:
-        state = "running" if trial.id in running else content.states[trial.id].state
-        counts.setdefault(trial.kind, Counter())[state] += 1
+        counts.setdefault(trial.kind, Counter())[content.states[trial.id].state] += 1
+    trials = {trial.id: trial for trial in content.plan}
     return StudyStatus(
         study=study,
         total=len(content.plan),
-        counts={kind: _in_order(states) for kind, states in counts.items()},
-        running=tuple(running.values()),
+        counts={kind: in_order(states) for kind, states in counts.items()},
+        running=tuple(
+            _running(trials[id], holder, content.progress.get(id))
+            for id, holder in content.holders.items()
+        ),
+        interrupted=tuple(_interrupted(content)),
         failures=tuple(map(_failed, content.failures)),
-        problems=store.problems(),
+        skipped=skipped(content),
+        problems=content.problems,
+        distrusts=distrusts(content.problems),
+        runs=content.runs,
+        disk=_disk(content, store),
     )
 
 
-def status_json(found: StudyStatus) -> dict[str, Any]:
-    """What `tcc status --json` prints."""
-    return {
-        "study": found.study,
-        "total": found.total,
-        "by_state": dict(found.totals),
-        "by_kind": {kind: dict(states) for kind, states in found.counts.items()},
-        "running": [asdict(item) for item in found.running],
-        "failures": [asdict(item) for item in found.failures],
-        "problems": list(found.problems),
-    }
+def skipped(study: Study) -> tuple[Skipped, ...]:
+    """The failed trials that others were skipped for."""
+    labels = {trial.id: trial.label for trial in study.plan}
+    found = Counter(it.because for it in study.states.values() if it.state == "skipped")
+    return tuple(
+        Skipped(because=root, label=labels.get(root, root), count=count)
+        for root, count in found.items()
+    )
 
 
-def print_status(found: StudyStatus, console: Console | None = None) -> None:
-    """Prints a status on the terminal."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = console or Console()
-    totals = found.totals
-    summary = ", ".join(f"[{_COLOURS.get(s, 'dim')}]{n} {s}[/]" for s, n in totals.items())
-    console.print(f"[bold]{escape(found.study)}[/]: {found.total} trials, {summary}")
-    table = Table("kind", *totals, box=None, header_style="dim")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for kind, states in found.counts.items():
-        table.add_row(kind, *(str(states[state]) if state in states else "" for state in totals))
-    console.print(table)
-    if found.running:
-        running = Table(
-            "running", "phase", "step", "loss", "bpp", "eta", box=None, header_style="cyan"
-        )
-        for item in found.running:
-            running.add_row(*map(escape, _running_cells(item)))
-        console.print(running)
-    for item in found.failures:
-        where = "" if item.step is None else f" at step {item.step}"
-        text = escape(f"{item.label}: {item.reason}{where}")
-        console.print(f"[red]failed[/] {item.trial} {text}", soft_wrap=True)
-        console.print(f"  log {escape(item.log)}", soft_wrap=True, highlight=False)
-    for problem in found.problems:
-        console.print(f"[yellow]not trusted[/] {escape(problem)}", soft_wrap=True)
+def in_order(states: Mapping[str, int]) -> dict[str, int]:
+    """The states that there are, in the order of `STATES`."""
+    return {state: states[state] for state in STATES if states.get(state)}
 
 
-def _running(study: Study, store: Store) -> Iterable[Running]:
-    for trial in study.plan:
-        if study.states[trial.id].state not in _WAITING:
-            continue
-        progress = store.progress(trial.id)
-        if progress is None or progress.phase == "ended":
-            continue
-        silent_s = _silent_s(trial.id, store)
-        if silent_s is None or silent_s < SILENT_S:
-            yield _of(trial, progress, silent_s)
-
-
-def _of(trial: TrialSpec, progress: Progress, silent_s: float | None) -> Running:
+def _running(trial: TrialSpec, holder: Holder, progress: Progress | None) -> Running:
+    steps = trial.recipe.train.steps
+    if progress is not None and progress.phase == "ended":
+        progress = None  # of an attempt before
     return Running(
         trial=trial.id,
         label=trial.label,
-        phase=progress.phase,
-        step=progress.step,
-        steps=progress.steps,
-        loss=progress.loss,
-        rate_bpp=progress.bpp,
-        elapsed_s=progress.elapsed_s,
-        eta_s=progress.eta_s,
-        silent_s=silent_s,
+        host=holder.host,
+        pid=holder.pid,
+        since=holder.since,
+        phase=progress.phase if progress else "begun",
+        step=progress.step if progress else 0,
+        steps=progress.steps if progress else steps,
+        loss=progress.loss if progress else None,
+        rate_bpp=progress.bpp if progress else None,
+        elapsed_s=progress.elapsed_s if progress else 0.0,
+        eta_s=progress.eta_s if progress else None,
     )
 
 
-def _silent_s(trial: str, store: Store) -> float | None:
-    try:
-        written = (store.log_path(trial).parent / "state.json").stat().st_mtime
-    except OSError:  # the store is not a local folder
-        return None
-    return max(0.0, time.time() - written)
+def _interrupted(study: Study) -> Iterator[Interrupted]:
+    for trial in study.plan:
+        state, progress = study.states[trial.id], study.progress.get(trial.id)
+        if progress is not None and state.state == "new":
+            yield Interrupted(
+                trial=trial.id,
+                label=trial.label,
+                step=progress.step,
+                steps=progress.steps,
+                because=state.because,
+            )
 
 
 def _failed(failure: FailureRecord) -> Failed:
@@ -180,19 +204,8 @@ def _failed(failure: FailureRecord) -> Failed:
     )
 
 
-def _in_order(states: Mapping[str, int]) -> dict[str, int]:
-    return {state: states[state] for state in STATES if states.get(state)}
-
-
-def _running_cells(item: Running) -> tuple[str, ...]:
-    def shown(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    return (
-        item.label,
-        item.phase,
-        f"{item.step}/{item.steps}",
-        shown(item.loss, ".4g"),
-        shown(item.rate_bpp, ".3g"),
-        "" if item.eta_s is None else f"{item.eta_s:.0f} s",
-    )
+def _disk(study: Study, store: Store) -> Disk:
+    others = planned(store, [name for name in store.studies() if name != study.name])
+    shared = study.disk_bytes.keys() & frozenset().union(*others.values())
+    there = [study.disk_bytes[id] for id in shared if study.disk_bytes[id]]
+    return Disk(total=sum(study.disk_bytes.values()), shared=sum(there), shared_trials=len(there))

@@ -83,3 +83,37 @@ def value_text(value: float, unit: str) -> str:
 def number(value: float, form: str = "g") -> str:
     """A number with a true minus sign."""
     return format(value, form).replace("-", "−")
+
+
+def duration_text(seconds: float) -> str:
+    """``41 s``, ``12 min 5 s``, ``3 h 7 min``: the two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {second} s" if second else f"{minutes} min"
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute} min" if minute else f"{hours} h"
+
+
+def bytes_text(count: int) -> str:
+    """``512 bytes``, ``3.4 MB``: decimal units, as disks are sold."""
+    if count < 1000:
+        return f"{count} bytes"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"
+
+
+def time_text(iso: str) -> str:
+    """``2026-11-20T12:00:00.123+00:00`` → ``2026-11-20 12:00 UTC``."""
+    return f"{iso[:10]} {iso[11:16]} UTC"
+
+
+def count_text(number: int, noun: str) -> str:
+    """``1 trial``, ``3 trials``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

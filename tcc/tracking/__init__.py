@@ -1,23 +1,35 @@
 """Tracker plug-ins: mirrors of the store, such as Weights & Biases. Nothing ever needs one.
 
 This page is the contract. A plug-in file ends with ``PLUGIN = MyTracker()``; importing it must not
-import the tracker's own package. No method ever raises: whatever goes wrong in a tracker becomes
-one message to the logger ``tcc.tracking``, and what is tracked goes on without it.
+import the tracker's own package. While trials run, nothing that goes wrong in a tracker is ever
+raised: it becomes one message to the logger ``tcc.tracking``, and what is tracked goes on without
+it. The store is the truth, and a `Remote` brings a tracker's server up to it afterwards.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tcc.errors import TccError
 from tcc.records import FailureRecord, TrialRecord, TrialSpec
 
 Cell = str | int | float | bool | None
+Rows = Iterable[Mapping[str, Any]]  # metrics: each with its ``step``; steps never fall
+
+
+class TrackingError(TccError):
+    """Raised by `Tracker.connect` and by a `Remote`: a run cannot be pushed."""
+
+
+class LostServerError(TrackingError):
+    """Raised when a tracker's server no longer answers: nothing more can be pushed now."""
 
 
 class TrackerParams(BaseModel):
@@ -34,8 +46,56 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrialCopy:
+    """What a tracker is to hold of a trial. ``rows`` can be read more than once; ``outcome`` is
+    None while the trial has none; ``digest`` stands for rows and outcome."""
+
+    trial: TrialSpec
+    study: str
+    rows: Rows
+    num_steps: int
+    last_step: int | None
+    outcome: TrialRecord | FailureRecord | None
+    digest: str
+
+    @property
+    def id(self) -> str:
+        return self.trial.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCopy:
+    """What a tracker is to hold of a study, in the study's own run: tables and figures, PNG, by
+    name; ``digest`` stands for all of it."""
+
+    study: str
+    tables: Mapping[str, Table]
+    images: Mapping[str, Path]
+    config: Mapping[str, Any]
+    digest: str
+
+    @property
+    def id(self) -> str:
+        return f"study-{self.study}"
+
+
+Copy = TrialCopy | StudyCopy
+
+
+def by_step(rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each step with all its values, which rows may hold in parts."""
+    for step, parts in groupby(rows, key=lambda row: row["step"]):
+        values = {name: value for part in parts for name, value in part.items()}
+        del values["step"]
+        yield step, values
+
+
 class TrackedRun(ABC):
     """The mirror of one running trial."""
+
+    trouble: str = ""
+    """Why the run is not mirrored online though the settings ask for it, in one line; or ""."""
 
     @abstractmethod
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -43,8 +103,9 @@ class TrackedRun(ABC):
         never fall; values of one step may come in several calls."""
 
     @abstractmethod
-    def finish(self, outcome: TrialRecord | FailureRecord) -> None:
-        """Adds what the trial came to, and ends the run in bounded time."""
+    def finish(self, outcome: TrialRecord | FailureRecord | None) -> None:
+        """Adds what the trial came to, and ends the run in bounded time. None: the trial was
+        interrupted, and another run of the same id will go on."""
 
 
 class Tracker(ABC):
@@ -54,23 +115,58 @@ class Tracker(ABC):
 
     @abstractmethod
     def start(
-        self, settings: Mapping[str, Any], *, trial: TrialSpec, study: str, directory: Path
+        self,
+        settings: Mapping[str, Any],
+        *,
+        trial: TrialSpec,
+        study: str,
+        directory: Path,
+        past: Callable[[], Rows] = tuple,
     ) -> TrackedRun:
         """A run for a trial, with the trial's id, in the trial's process.
 
         ``settings``: what `Params` takes. ``directory``: the store's local folder; the tracker
-        keeps its files in a folder of its own there.
+        keeps its files in a folder of its own there. ``past``: the trial's rows in the store. A
+        killed process may have kept the last of them to itself: a resumed run begins with those.
         """
 
     @abstractmethod
-    def summarise(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        study: str,
-        directory: Path,
-        tables: Mapping[str, Table],
-        images: Mapping[str, Path],
-        config: Mapping[str, Any],
-    ) -> None:
-        """The study's own run, ``study-NAME``: its tables and its figures, PNG, by name."""
+    def summarise(self, settings: Mapping[str, Any], copy: StudyCopy, *, directory: Path) -> None:
+        """Writes the study's own run."""
+
+    @abstractmethod
+    def connect(self, settings: Mapping[str, Any], *, directory: Path) -> Remote:
+        """The tracker's server, to be brought up to the store.
+
+        Raises:
+            TrackingError: the settings disable it, there is no key, or it does not answer.
+        """
+
+
+class Remote(ABC):
+    """A tracker's server. Runs are named by the ids of what they copy."""
+
+    place: str
+    """Server and project, as text: what was pushed to one place was not pushed to another."""
+
+    @abstractmethod
+    def lacking(self, copies: Sequence[Copy]) -> dict[str, str]:
+        """What the server does not hold whole: id → what is missing. Opens no run.
+
+        Raises:
+            LostServerError: it does not answer.
+        """
+
+    @abstractmethod
+    def push(self, copy: Copy) -> None:
+        """Adds to the server what it lacks of a run; what it has is not sent again.
+
+        Raises:
+            TrackingError: this run could not be pushed.
+            LostServerError: the server does not answer.
+        """
+
+    @abstractmethod
+    def settle(self, ids: Iterable[str]) -> None:
+        """Marks local files of runs that the server holds whole, so that the tracker's own tools
+        do not push them again."""

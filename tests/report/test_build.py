@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tcc.errors import RecordError, StoreError
 from tcc.report import build_report, report_json
@@ -65,6 +69,69 @@ def test_a_damaged_report_is_drawn_again(make_store, damage):
     assert all(path.is_file() for path in again)
 
 
+def test_a_new_run_is_drawn(make_store, made_up_run):
+    store = make_store()
+    build_report("made_up", store)
+    store.write_run(made_up_run())
+    assert build_report("made_up", store).fresh
+
+
+def test_a_store_open_for_reading_is_enough(make_store):
+    store = make_store()
+    reader = open_store(store.uri, write=False)
+    assert build_report("made_up", reader).fresh
+    assert not build_report("made_up", reader).fresh
+
+
+def test_a_read_only_store_keeps_its_report_and_says_why_there_is_no_newer(make_store, made_up_run):
+    with tempfile.TemporaryDirectory() as place:  # not pytest's own, which only its owner enters
+        Path(place).chmod(0o755)
+        store = make_store(root=Path(place))
+        build_report("made_up", store)
+        with read_only(Path(place)):
+            assert not build_report("made_up", open_store(store.uri, write=False)).fresh
+        store.write_run(made_up_run())
+        with read_only(Path(place)), pytest.raises(StoreError, match="cannot be written") as caught:
+            build_report("made_up", open_store(store.uri, write=False))
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@contextmanager
+def read_only(place):
+    """For a superuser, whom no lock stops, as another user."""
+    folders = [place, *(path for path in place.rglob("*") if path.is_dir())]
+    superuser = os.geteuid() == 0
+    for folder in folders:
+        folder.chmod(0o555)
+    if superuser:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+def test_old_and_torn_files_leave_the_rest_of_the_report(make_store):
+    store = make_store()
+    results = sorted((store.directory / "trials").glob("*/result.json"))
+    evaluations = sorted((store.directory / "trials").glob("*/evaluations/*.json"))
+    for path in results[:10]:
+        path.write_text(path.read_text().replace('{"schema": 2', '{"schema": 1', 1))
+    for path in evaluations[20:25]:
+        path.write_text(path.read_text()[:200])
+    results[30].write_bytes(b"\xff\x00 no record")
+    found = report_json("made_up", store)
+    assert len(found["curves"]) > 20
+    page = Path(found["files"]["html"]).read_text()
+    assert "10 files (" in page
+    assert "5 files (" in page
+    assert f"{results[30]} is torn" in page
+    assert page.count("will be redone") == 3
+
+
 def test_a_changed_value_is_drawn(make_store):
     store = make_store()
     build_report("made_up", store)
@@ -91,7 +158,8 @@ def test_curves_of_an_earlier_state_are_removed(make_store):
 def test_the_json_has_what_the_command_promises(make_store):
     store = make_store((0, 1), failing=True)
     found = report_json("made_up", store)
-    assert list(found) == ["study", "bd_rates", "curves", "files"]
+    assert list(found) == ["study", "runs", "bd_rates", "curves", "files"]
+    assert [run["ratio_to_bound"] for run in found["runs"]] == [1.25]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["study"] == "made_up"
     seeds = {row["seed"] for row in found["bd_rates"]}
@@ -127,6 +195,16 @@ def test_a_study_without_its_plan_says_what_is_missing(make_store):
     (store.study_dir("made_up") / "plan.json").unlink()
     with pytest.raises(StoreError, match=r"plan\.json"):
         build_report("made_up", store)
+
+
+def test_neither_data_nor_versions_of_plug_ins_matter(make_store, monkeypatch, tmp_path):
+    """A report needs the records alone: the data set may be gone since, and its plug-in."""
+    store = make_store()
+    spec = yaml.safe_load(store.read_study("made_up", "spec.yaml"))
+    spec["data"]["scenes"] |= {"type": "gone_since", "root": str(tmp_path / "nowhere")}
+    store.write_study("made_up", "spec.yaml", yaml.safe_dump(spec))
+    monkeypatch.setattr("tcc.records.trials.LOOP_VERSION", 99)
+    assert build_report("made_up", store).fresh
 
 
 def test_a_torn_plan_is_named(make_store):

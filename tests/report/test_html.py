@@ -70,6 +70,22 @@ def test_notice_failures_and_provenance_are_shown(page):
         assert count in text
 
 
+def test_runs_failures_and_what_was_skipped_are_told(page, reported):
+    text = Elements(page).text
+    assert "2026-11-20 12:00 UTC 2 h 5 min 2 h 1 h 40 min 1.25 8.25 1.5" in text
+    assert "2 × big (8 CPU, 1 GPU), small (2 CPU, 0 GPU) 2 83 done, 1 failed, 10 skipped" in text
+    assert "term rate" in text
+    failures = read_study("made_up", reported[0]).failures
+    assert len(failures) == 3
+    for failure in failures:
+        assert f"10 because of {failure.trial.label} {failure.trial.id}" in text
+        assert failure.log in text
+    assert "Not complete: of 282 trials 3 failed and 30 were skipped." in text
+    skipped = [row for row in data_of(page)["trials"] if row["state"] == "skipped"]
+    labels = {failure.trial.label for failure in failures}
+    assert {row["because"] for row in skipped} == {f"because of {label}" for label in labels}
+
+
 def test_every_trial_has_a_row_and_every_point_its_trial(page, reported):
     study = read_study("made_up", reported[0])
     data = data_of(page)

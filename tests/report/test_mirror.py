@@ -16,8 +16,8 @@ def told(reported, monkeypatch):
     calls = []
 
     class Listener:
-        def summarise(self, settings, **content):
-            calls.append((settings, content))
+        def summarise(self, settings, copy, *, directory):
+            calls.append((settings, copy))
 
     monkeypatch.setattr(registry, "load", lambda room, name: Listener())
     mirror_report("made_up", *reported)
@@ -26,7 +26,7 @@ def told(reported, monkeypatch):
 
 
 def test_the_tables_are_those_of_the_csv_files_with_numbers_as_numbers(told, reported):
-    tables = told[1]["tables"]
+    tables = told[1].tables
     for name, path in (("rd_points", reported[1].points), ("bd_rates", reported[1].bd_rates)):
         with path.open(encoding="utf-8") as file:
             header, *rows = csv.reader(file)
@@ -39,9 +39,9 @@ def test_the_tables_are_those_of_the_csv_files_with_numbers_as_numbers(told, rep
 
 
 def test_settings_figures_and_spec_go_along(told):
-    settings, content = told
+    settings, copy = told
     assert (settings["project"], settings["mode"]) == ("tcc", "offline")
-    assert content["study"] == "made_up"
-    assert content["config"]["spec"]["grid"]["beta"] == [0.0, 0.1]
-    assert "overview" in content["images"]
-    assert all(path.suffix == ".png" and path.is_file() for path in content["images"].values())
+    assert copy.study == "made_up"
+    assert copy.config["spec"]["grid"]["beta"] == [0.0, 0.1]
+    assert "overview" in copy.images
+    assert all(path.suffix == ".png" and path.is_file() for path in copy.images.values())

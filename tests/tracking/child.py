@@ -1,13 +1,17 @@
 """A trial's process, for the tests that need a server address of their own.
 
 Reads one JSON object: settings, directory, and sealed trials and record; runs each trial, and
-before the second log of each waits for a line when ``pause`` is set. Prints seconds by phase.
+before the second log of each waits for a line when ``pause`` is set. Prints seconds by phase and
+the run's trouble. With ``past``, rows that an earlier process left in the store; with ``dies_at``,
+the step at which this one kills itself.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,21 +29,31 @@ def main() -> None:
         trial = from_json(TrialSpec, text)
         clock = [time.monotonic()]
         run = PLUGIN.start(
-            task["settings"], trial=trial, study="tiny", directory=Path(task["directory"])
+            task["settings"],
+            trial=trial,
+            study="tiny",
+            directory=Path(task["directory"]),
+            past=lambda: task["past"],
         )
         clock.append(time.monotonic())
-        run.log(1, {"train/total": 1.0})
+        first = task["first"]
+        run.log(first, {"train/total": 1.0})
         if task["pause"]:
             print("paused", flush=True)
             sys.stdin.readline()
         clock.append(time.monotonic())
-        for step in range(2, 100):
+        for step in range(first + 1, 100):
             run.log(step, {"train/total": 1.0})
+            if step % 10 == 0:
+                run.log(step, {"val/rd_cost": 0.5})
+            if step == task["dies_at"]:
+                os.kill(os.getpid(), signal.SIGKILL)
         clock.append(time.monotonic())
         run.finish(record)
         clock.append(time.monotonic())
-        print(json.dumps({"start": clock[1] - clock[0], "log": clock[3] - clock[2],
-                          "finish": clock[4] - clock[3]}), flush=True)  # fmt: skip
+        times = {"start": clock[1] - clock[0], "log": clock[3] - clock[2]}
+        said = {**times, "finish": clock[4] - clock[3], "trouble": run.trouble}
+        print(json.dumps(said), flush=True)
 
 
 main()

@@ -7,14 +7,16 @@ import logging
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tcc import registry
-from tcc.tracking import Table, Tracker
+from tcc.tracking import StudyCopy, Table, Tracker, by_step
 from tcc.tracking.wandb import WandbTracker
+from tcc.tracking.wandb.content import summary_of
 
 
 @pytest.fixture
@@ -86,6 +88,7 @@ def test_the_summary_keeps_rates_of_each_source_and_data_set_apart(
     tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path).finish(record)
     (read,) = read_runs(tmp_path)["aa11"]
     summary = {key: value for key, value in read.summary.items() if not key.startswith("_")}
+    assert len(summary.pop("content")) == 16
     assert summary == {
         "best_step": 30,
         "best_rd_cost": 0.5,
@@ -101,6 +104,30 @@ def test_the_summary_keeps_rates_of_each_source_and_data_set_apart(
         "kodak.val/rate/enhancement_bpp": 0.5,
         "kodak.val/reconstruction/psnr": 28.0,
     }
+
+
+def test_the_evaluation_that_was_asked_for_first_has_the_plain_names(record):
+    kodak = record.evaluations[1].evaluation
+    asked = replace(record, trial=replace(record.trial, evaluations=(kodak,)))
+    summary = summary_of(asked)
+    assert summary["reconstruction/psnr"] == 28.0
+    assert summary["scenes.val/reconstruction/psnr"] == 30.0
+    assert summary["content"] != summary_of(record)["content"]
+
+
+def test_a_trial_that_was_interrupted_has_no_outcome(tracker, tmp_path, make_trial, read_runs):
+    run = tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path)
+    run.log(1, {"train/total": 1.0})
+    run.finish(None)
+    (read,) = read_runs(tmp_path)["aa11"]
+    assert read.exit_code == 1
+    assert [row["train/total"] for row in read.history] == [1.0]
+    assert "failure" not in read.summary
+
+
+def test_a_step_has_the_values_of_all_its_rows():
+    rows = [{"step": 1, "a": 1.0}, {"step": 1, "b": 2.0}, {"step": 3, "a": 4.0}]
+    assert list(by_step(rows)) == [(1, {"a": 1.0, "b": 2.0}), (3, {"a": 4.0})]
 
 
 def test_a_failed_trial_is_a_failed_run(tracker, tmp_path, make_trial, failure, read_runs):
@@ -131,17 +158,17 @@ def test_trials_that_share_a_process_and_a_thread_are_runs_of_their_own(
 
 def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs):
     Image.new("RGB", (8, 6), "red").save(tmp_path / "six.png")
-    tracker.summarise(
-        {"project": "codecs"},
+    copy = StudyCopy(
         study="tiny",
-        directory=tmp_path / "runs",
         tables={
             "rd_points": Table(columns=("trial", "rate_bpp"), rows=(("aa11", 0.5), ("bb22", None))),
             "bd_rates": Table(columns=("verdict",), rows=()),
         },
         images={"figures/six": tmp_path / "six.png"},
         config={"trials": 30},
+        digest="d1",
     )
+    tracker.summarise({"project": "codecs"}, copy, directory=tmp_path / "runs")
     (read,) = read_runs(tmp_path / "runs")["study-tiny"]
     assert (read.project, read.group, read.job_type) == ("codecs", "tiny", "study")
     assert read.config["trials"] == 30
@@ -159,7 +186,8 @@ def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs
 def test_all_files_lie_in_the_store(tracker, tmp_path, make_trial, record):
     tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path).finish(record)
     tables = {"t": Table(columns=("a",), rows=((1,),))}
-    tracker.summarise({}, study="tiny", directory=tmp_path, tables=tables, images={}, config={})
+    copy = StudyCopy(study="tiny", tables=tables, images={}, config={}, digest="d1")
+    tracker.summarise({}, copy, directory=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["wandb"]
     assert list(Path.cwd().iterdir()) == []
     staged = Path.home() / ".local" / "share" / "wandb" / "artifacts" / "staging"
@@ -183,14 +211,13 @@ def test_whatever_goes_wrong_is_one_message(tracker, tmp_path, make_trial, recor
         run.log(1, {"train/total": 1.0})
         run.finish(record)
     (message,) = _said(caplog)
-    assert "starting the run of trial aa11" in message
+    assert "starting run aa11 failed" in message
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
         tracker.start({"mod": "offline"}, trial=make_trial(), study="t", directory=tmp_path)
-        tracker.summarise(
-            {}, study="t", directory=tmp_path, tables={}, images={"x": tmp_path / "none.png"},
-            config={},
-        )  # fmt: skip
+        images = {"x": tmp_path / "none.png"}
+        copy = StudyCopy(study="t", tables={}, images=images, config={}, digest="d1")
+        tracker.summarise({}, copy, directory=tmp_path)
     wrong_key, no_file = _said(caplog)
     assert "mod" in wrong_key
     assert "none.png" in no_file

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,10 @@ import pytest
 from tcc.stores import to_json
 
 KEY = "a" * 40
+ROWS = [
+    {"_step": step, "train/total": 1} | ({} if step % 10 else {"val/rd_cost": 0.5})
+    for step in range(1, 100)
+]  # what `child` logs
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def launch(tmp_path, make_trial, record):
     """Starts a trial's process with a server address; ends it if a test leaves it."""
     processes = []
 
-    def start(port: int, *, key: str = KEY, trials: int = 1, pause: bool = False, **settings):
+    def start(port: int, *, key: str = KEY, trials: int = 1, pause: bool = False, first: int = 1,
+              dies_at: int = 0, past: tuple = (), **settings):  # fmt: skip
         environment = {
             **os.environ,
             "WANDB_BASE_URL": f"http://127.0.0.1:{port}",
@@ -56,6 +58,9 @@ def launch(tmp_path, make_trial, record):
             "trials": [to_json(make_trial(f"t{index}")) for index in range(trials)],
             "record": to_json(record),
             "pause": pause,
+            "first": first,
+            "dies_at": dies_at,
+            "past": past,
         }
         assert process.stdin is not None
         process.stdin.write(json.dumps(task) + "\n")
@@ -82,6 +87,8 @@ def test_an_unreachable_server_costs_its_timeout_once(launch, closed_port, read_
     assert len(messages) == 1  # it is not asked again
     assert times[1]["start"] < times[0]["start"]
     assert "going offline" in messages[0]
+    assert all(time["trouble"] in messages[0] for time in times)
+    assert all(time["trouble"].startswith("W&B cannot be reached") for time in times)
     runs = read_runs()
     assert sorted(runs) == ["t0", "t1", "t2"]
     for (run,) in runs.values():
@@ -104,19 +111,44 @@ def test_without_a_valid_key_no_server_is_asked(
     assert times[0]["start"] < 20.0
     assert len(said) == len(messages)
     assert all(expected in line for line, expected in zip(said, messages))
+    assert all(expected in times[0]["trouble"] for expected in messages)
+    assert bool(times[0]["trouble"]) == bool(messages)
     assert read_runs()["t0"][0].folder.name.startswith("offline-run-")
 
 
-def test_a_server_that_answers_gets_the_run(launch, tmp_path, server):
+def test_a_server_that_answers_gets_each_row_whole_and_once(launch, tmp_path, server, record):
     times, messages = _end(launch(server.port, mode="auto"))
     assert messages == []
     assert times[0]["finish"] < 20.0
-    (upsert, *_) = [sent for sent in server.queries if "displayName" in sent]
-    assert (upsert["name"], upsert["groupName"]) == ("t0", "tiny")
-    assert upsert["displayName"] == "enhancement λ_e=0.1"
-    assert upsert["jobType"] == "enhancement"
+    assert times[0]["trouble"] == ""
+    (run,) = server.runs.values()
+    assert (run.name, run.group, run.job_type) == ("t0", "tiny", "enhancement")
+    assert run.display_name == "enhancement λ_e=0.1"
+    assert run.rows == ROWS
+    assert run.summary["reconstruction/psnr"] == 30.0
+    assert run.state == "finished"
     (folder,) = (tmp_path / "runs" / "wandb").glob("*run-*")
     assert folder.name.startswith("run-")
+
+
+def test_a_killed_run_goes_on_with_what_its_process_kept_to_itself(launch, server):
+    process = launch(server.port, mode="online", dies_at=60)
+    assert process.wait(30) == -signal.SIGKILL
+    assert len(server.runs["t0"].rows) < 59  # W&B sends every 15 s
+    past = [{"step": row["_step"], **_values(row)} for row in ROWS[:60]]
+    times, messages = _end(launch(server.port, mode="online", first=41, past=past))
+    assert (messages, times[0]["trouble"]) == ([], "")
+    assert server.runs["t0"].rows == ROWS
+    assert server.runs["t0"].state == "finished"
+
+
+def test_rows_that_the_server_has_are_not_sent_again(launch, server):
+    _end(launch(server.port, mode="online"))
+    sent = list(server.chunks)
+    _, messages = _end(launch(server.port, mode="online", first=50))  # as after a late kill
+    assert messages == []
+    assert server.chunks == sent
+    assert server.runs["t0"].rows == ROWS
 
 
 def test_a_server_lost_midway_costs_a_bounded_wait(launch, server, read_runs):
@@ -127,6 +159,7 @@ def test_a_server_lost_midway_costs_a_bounded_wait(launch, server, read_runs):
     process.stdin.flush()
     first = json.loads(process.stdout.readline())
     assert first["log"] < 5.0
+    assert "did not take run t0" in first["trouble"]
     assert 1.0 <= first["finish"] < 10.0
     assert process.stdout.readline() == "paused\n"
     second, messages = _end(process, "\n")
@@ -177,64 +210,12 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-class _Server:
-    """As much of W&B's server as a run needs."""
-
-    def __init__(self) -> None:
-        self.queries: list[dict] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, query: str, sent: dict) -> dict:
-        self.queries.append(sent)
-        project = {"id": "P", "name": "tcc", "entity": {"id": "E", "name": "someone"}}
-        if "RunResumeStatus" in query:
-            return {"model": {**project, "bucket": None}}
-        if "UpsertBucket" in query:
-            bucket = {
-                "id": "B", "name": sent["name"], "displayName": sent["displayName"],
-                "config": "{}", "historyLineCount": 0, "project": project,
-            }  # fmt: skip
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        if "CreateRunFiles" in query:
-            url = f"http://127.0.0.1:{self.port}/upload/"
-            files = [{"name": name, "uploadUrl": url + name} for name in sent["files"]]
-            return {"createRunFiles": {"runID": "B", "uploadHeaders": [], "files": files}}
-        return {}
-
-    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                reply = {}
-                if self.path == "/graphql":
-                    request = json.loads(body)
-                    reply = {"data": server.answer(request["query"], request["variables"])}
-                data = json.dumps(reply).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_PUT = do_POST
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
-
-
 @pytest.fixture
-def server():
-    server = _Server()
+def server(support):
+    server = support("wandb_server").WandbServer()
     yield server
     server.stop()
+
+
+def _values(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name != "_step"}

@@ -172,7 +172,8 @@ function rows() {
   body.replaceChildren(...found.slice(0, shown).map((row) => element("tr", {}, ...row.cells.map((cell, index) => {
     if (index === data.state_column) return element("td", {}, element("span", { class: `badge ${row.state}` }, cell));
     const kind = index === 0 ? "mono" : index === data.label_column ? "label" : "number";
-    return element("td", { class: kind }, cell);
+    const because = index === data.label_column && row.because ? [element("small", {}, row.because)] : [];
+    return element("td", { class: kind }, cell, ...because);
   }))));
   count.value = `${found.length} of ${data.trials.length} trials`;
   more.hidden = found.length <= shown;

@@ -1,0 +1,298 @@
+"""`tcc sync`: whatever happened before, the server holds each row once, and all of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcc.records import SCHEMA, FailureRecord
+from tcc.report.sync import sync_study
+from tcc.tracking import TrackingError
+from tcc.tracking.wandb import PLUGIN
+
+
+def _load(path: Path):
+    spec = importlib.util.spec_from_file_location(f"sync_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+CHILD = Path(__file__).with_name("mirrored_child.py")
+child = _load(CHILD)
+EXPECTED = [
+    {"_step": step} | {name: value for part in child.parts(step) for name, value in part.items()}
+    for step in range(1, child.STEPS + 1)
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server, at one port: W&B reads its address once in a process."""
+    path = Path(__file__).parents[1] / "tracking" / "wandb_server.py"
+    server = _load(path).WandbServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def environment(server, tmp_path_factory, monkeypatch):
+    """The server, empty and up, a key, short waits, and no one's own account."""
+    import wandb
+
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr("tcc.report.sync.CONFIRM_AFTER_S", (0.0,))
+    connect = PLUGIN.connect
+    monkeypatch.setattr(PLUGIN, "connect", lambda it, **to: connect({**it, **child.SHORT}, **to))
+    wandb.teardown()
+    server.reset()
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def study(tmp_path, make_records):
+    """``study(mode)``: a store with a planned study of three trials, none begun; its records."""
+
+    def make(mode: str = "offline"):
+        return child.plan_few(tmp_path / "runs", make_records(), mode)
+
+    return make
+
+
+def run_trial(store, record, mode: str = "", **how) -> str:
+    """A trial from its begin to its end, mirrored if a mode is given; gives the trouble of that."""
+    store.begin(record.trial)
+    run = child.begin(store, record.trial.id, mode) if mode else None
+    child.say(store, record.trial.id, run, **how)
+    store.commit(record)
+    if run is None:
+        return ""
+    run.finish(record)
+    return run.trouble
+
+
+def assert_whole(server, records) -> None:
+    for record in records:
+        run = server.runs[record.trial.id]
+        assert run.rows == EXPECTED
+        assert run.state == "finished"
+        assert run.summary["best_rd_cost"] == record.training.best_rd_cost
+        assert (run.job_type, run.group) == (record.trial.kind, "few")
+    assert "rd_points" in server.runs["study-few"].rows[-1]
+
+
+def test_what_was_never_online_is_pushed_once(server, study):
+    store, records = study("online")
+    server.stop()
+    assert "cannot be reached" in run_trial(store, records[0], "online")
+    for record in records[1:]:
+        run_trial(store, record, "offline")
+    server.start()
+    result = sync_study("few", store)
+    assert result.to_json() == {
+        "study": "few",
+        "pushed": [*(it.trial.id for it in records), "study-few"],
+        "already": [],
+        "failed": {},
+        "skipped": {},
+    }
+    assert_whole(server, records)
+    assert len(server.runs["study-few"].rows) == 1
+    assert not list((store.directory / "wandb").glob("run-*"))
+    chunks, opened = list(server.chunks), server.opened()
+    again = sync_study("few", store)
+    assert (again.pushed, len(again.already)) == ([], 4)
+    (store.study_dir("few") / "synced.json").write_text("torn")
+    again = sync_study("few", store)  # nothing is remembered: the server is asked, and has it all
+    assert (again.pushed, len(again.already)) == ([], 4)
+    assert (server.chunks, server.opened()) == (chunks, opened)
+
+
+def test_a_trial_that_was_online_throughout_is_not_opened_again(server, study):
+    store, records = study("online")
+    assert run_trial(store, records[0], "online") == ""
+    opened = server.opened()
+    result = sync_study("few", store)
+    assert result.already == [records[0].trial.id]
+    assert result.pushed == ["study-few"]
+    assert server.opened() == opened + 1
+    assert server.runs[records[0].trial.id].rows == EXPECTED
+
+
+def test_a_server_lost_in_a_trial_gets_the_rest(server, study):
+    store, records = study("online")
+    trouble = run_trial(store, records[0], "online", midway=server.stop)
+    assert "did not take run" in trouble
+    server.start()
+    assert sync_study("few", store).failed == {}
+    assert_whole(server, records[:1])
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_trial_that_was_killed_and_resumed_gets_what_was_lost(server, study, mode):
+    store, records = study("online")
+    id = records[0].trial.id
+    store.begin(records[0].trial)
+    command = [sys.executable, str(CHILD), store.uri, id, "online", "30"]
+    assert subprocess.run(command, timeout=50).returncode == -signal.SIGKILL
+    assert len(server.runs[id].rows) < 30  # W&B sends every 15 s
+    run_trial(store, records[0], mode, first=21)
+    if mode == "online":
+        assert server.runs[id].rows == EXPECTED
+    assert sync_study("few", store).failed == {}
+    assert_whole(server, records[:1])
+
+
+def test_a_server_lost_in_a_sync_gets_the_rest_the_next_time(server, study):
+    store, records = study()
+    for record in records:
+        run_trial(store, record)
+    server.dies_after = 1  # a chunk of history
+    first = sync_study("few", store)
+    assert "was lost" in first.lost
+    assert len(first.pushed) == 1
+    assert len(first.failed) == 3
+    (line,) = first.lines()
+    assert "3 runs are left" in line
+    server.start()
+    second = sync_study("few", store)
+    assert (second.failed, second.already) == ({}, first.pushed)
+    assert_whole(server, records)
+
+
+def test_a_trial_that_failed_and_then_succeeded_loses_its_failure(server, study):
+    store, records = study()
+    record = records[0]
+    store.begin(record.trial)
+    child.say(store, record.trial.id, last=10)
+    failure = FailureRecord(
+        schema=SCHEMA, trial=record.trial, reason="nan", step=10, term="rate", log="log.txt"
+    )
+    store.fail(failure)
+    assert sync_study("few", store).failed == {}
+    assert server.runs[record.trial.id].state == "failed"
+    assert server.runs[record.trial.id].summary["failure"] == "nan"
+    server.runs[record.trial.id].tags.append("another study")
+    run_trial(store, record)
+    result = sync_study("few", store)
+    assert (result.failed, record.trial.id in result.pushed) == ({}, True)
+    assert_whole(server, [record])
+    assert "failure" not in server.runs[record.trial.id].summary
+    assert {"few", "another study"} < set(server.runs[record.trial.id].tags)
+
+
+def test_a_run_with_a_gap_is_named_and_left_alone(server, study):
+    store, records = study()
+    run_trial(store, records[0])
+    assert sync_study("few", store).failed == {}
+    lines = server.runs[records[0].trial.id].lines
+    del lines[5]
+    (store.study_dir("few") / "synced.json").unlink()
+    result = sync_study("few", store)
+    assert list(result.failed) == [records[0].trial.id]
+    assert "39 rows where the store has 40" in result.failed[records[0].trial.id]
+    assert len(lines) == 39
+
+
+def test_what_was_interrupted_is_pushed_as_far_as_it_came(server, study):
+    store, records = study()
+    id = records[0].trial.id
+    child.say(store, id, last=15)
+    assert id in sync_study("few", store).pushed
+    assert server.runs[id].rows == EXPECTED[:15]
+    assert server.runs[id].state == "failed"
+    run_trial(store, records[0], first=11)  # it went on from its last save
+    assert sync_study("few", store).failed == {}
+    assert_whole(server, records[:1])
+
+
+def test_a_trial_that_someone_works_on_is_left_alone(server, study):
+    store, records = study()
+    with store.working_on(records[0].trial.id, "another run"):
+        child.say(store, records[0].trial.id, last=5)
+        result = sync_study("few", store)
+    assert list(result.skipped) == [records[0].trial.id]
+    assert records[0].trial.id not in server.runs
+
+
+def test_offline_files_of_what_was_pushed_are_marked_as_wandb_sync_marks_them(server, study):
+    store, records = study()
+    for record in records[:2]:
+        run_trial(store, record, "offline")
+    files = sorted((store.directory / "wandb").glob("offline-run-*/*.wandb"))
+    subprocess.run(["wandb", "sync", files[1].parent], check=True, timeout=50, capture_output=True)
+    mark = files[1].with_suffix(".wandb.synced")
+    left_by_wandb = mark.read_bytes()
+    mark.unlink()
+    sync_study("few", store)
+    for file in files:
+        assert file.with_suffix(".wandb.synced").read_bytes() == left_by_wandb
+    said = subprocess.run(
+        ["wandb", "sync", "--yes", "--dry-run", store.directory / "wandb"],
+        check=True,
+        timeout=50,
+        capture_output=True,
+        text=True,
+    )
+    assert "No runs to sync" in said.stdout + said.stderr
+    assert_whole(server, records[:2])
+
+
+def test_a_server_that_does_not_answer_is_named(server, study):
+    store, _ = study()
+    server.stop()
+    with pytest.raises(TrackingError, match=f"{server.url}.* WANDB_BASE_URL the server"):
+        sync_study("few", store)
+
+
+@pytest.mark.parametrize(
+    "mode, key, said",
+    [
+        ("offline", "", "no key; run `wandb login` or set WANDB_API_KEY"),
+        ("offline", "short", "wandb login"),
+        ("disabled", "a" * 40, "mode: disabled"),
+    ],
+)
+def test_what_cannot_begin_is_one_message(study, monkeypatch, mode, key, said):
+    store, _ = study(mode)
+    monkeypatch.setenv("WANDB_API_KEY", key) if key else monkeypatch.delenv("WANDB_API_KEY")
+    code, out, err = _command(store)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("tcc: ")
+    assert said in err
+
+
+@pytest.mark.slow
+def test_the_command_prints_what_it_did(server, study):
+    store, records = study()
+    run_trial(store, records[0], "offline")
+    code, out, err = _command(store, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["pushed"] == [records[0].trial.id, "study-few"]
+    code, out, err = _command(store)
+    assert (code, err) == (0, "")
+    assert out == f"{server.url} someone/tcc: 0 pushed, 2 already there\n"
+
+
+def _command(store, *options: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "tcc", "sync", "few", "--store", store.uri, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    return done.returncode, done.stdout, done.stderr

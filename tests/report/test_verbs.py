@@ -1,0 +1,48 @@
+"""`tcc status` and `tcc report` as a user types them: what they print, and that they only read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def tcc(*args, cwd):
+    command = [sys.executable, "-m", "tcc", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_a_wrong_name_creates_no_store(verb, tmp_path):
+    done = tcc(verb, "typo", "--store", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "it has no study, so no 'typo'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_without_a_study_lists_those_of_the_store(make_store, tmp_path):
+    make_store(failing=True)
+    done = tcc("status", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (study,) = json.loads(done.stdout)["studies"]
+    assert (study["study"], study["trials"], study["done"]) == ("made_up", 94, 83)
+    assert tcc("status", cwd=tmp_path).stdout.count("made_up") == 1
+
+
+def test_status_changes_nothing(make_store, tmp_path):
+    store = make_store(failing=True)
+    before = {path: path.stat().st_mtime_ns for path in store.directory.rglob("*")}
+    done = tcc("status", "made_up", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["by_state"]["done"] == 83
+    assert {path: path.stat().st_mtime_ns for path in store.directory.rglob("*")} == before
+
+
+def test_an_unknown_past_is_one_message(make_store, tmp_path):
+    make_store()
+    done = tcc("report", "made_up", "--past", "abc", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none of its plans was ever replaced" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
