@@ -41,6 +41,8 @@ LOCAL = {
 }
 AUTOSCALER_CONFIG = "~/ray_bootstrap_config.yaml"  # where `ray up` leaves it on the head node
 ANSWER_WITHIN_S = 10.0
+VITAL = ("raylet", "gcs_server")
+GO_ON = "what was done is kept, the same command goes on from there"
 
 
 class Cluster:
@@ -56,13 +58,33 @@ class Cluster:
         """Joined by ``ray://``: this process is no part of the cluster."""
         return self._ray.util.client.ray.is_connected()
 
+    @property
+    def scratch(self) -> str:
+        """Ray's folder for its session: what a killed driver leaves lies with what Ray leaves."""
+        return self._ray._private.worker._global_node.get_session_dir_path()
+
     def nodes(self, max_age_s: float = 5.0) -> list[Node]:
-        """The nodes there are, and those that the autoscaler may add where its config is known."""
+        """The nodes there are, and those that the autoscaler may add where its config is known.
+
+        Raises:
+            ClusterError: the node that this process belongs to is lost; without it nothing can run.
+        """
+        if not self.by_client:
+            self._check_own_processes()
         if time.monotonic() - self._read_at > max_age_s:
-            alive = [node for node in self._ray.nodes() if node["Alive"]]
-            self._nodes = [_node(node) for node in alive] + autoscaling_nodes()
+            alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+            if not self.by_client and self._ray.get_runtime_context().get_node_id() not in alive:
+                raise ClusterError(f"this machine's node of the Ray cluster is lost; {GO_ON}")
+            self._nodes = [_node(node) for node in alive.values()] + autoscaling_nodes()
             self._read_at = time.monotonic()
         return self._nodes
+
+    def _check_own_processes(self) -> None:
+        """Ray itself takes long to notice that a part of it, which this process started, is gone,
+        and then aborts this process."""
+        for kind, infos in self._ray._private.worker._global_node.all_processes.items():
+            if kind in VITAL and any(info.process.poll() is not None for info in infos):
+                raise ClusterError(f"Ray's {kind} on this machine has died; {GO_ON}")
 
 
 @contextmanager

@@ -55,6 +55,10 @@ class LiveTable:
     def progress(self, progress: Progress) -> None:
         self._board.progress(progress)
 
+    def note(self, text: str) -> None:
+        self._live.console.print(text, style="yellow", markup=False)
+        self._live.refresh()
+
     def tick(self) -> None:
         now = time.monotonic()
         if now - self._shown_at > REFRESH_S:
@@ -76,6 +80,9 @@ class Lines:
 
     def progress(self, progress: Progress) -> None:
         self._board.progress(progress)
+
+    def note(self, text: str) -> None:
+        self._say(text)
 
     def tick(self) -> None:
         if time.monotonic() - self._said_at > REMIND_S:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from tcc.errors import ClusterError, StoreError
 from tcc.plan import TrialState, critical_path
 from tcc.plan.capacity import total_slots
 from tcc.records import Plan
 from tcc.run.cluster import Cluster
 from tcc.run.events import Watcher
+from tcc.run.pulse import Pulse
 from tcc.run.schedule import Schedule
+from tcc.run.stopping import Ended, Stopping
 from tcc.run.tuner import fit
 from tcc.stores import Store
 
@@ -20,14 +23,27 @@ LOOKAHEAD = 1  # trials of a shape that wait at Tune: with none, an idle actor i
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is to be driven. ``seconds``: trial that is to be run → what it takes or may take.
-    ``common``: what every worker is told beside its trial."""
+    """What is to be driven. ``run``: what this run is called. ``seconds``: trial that is to be run
+    → what it takes or may take. ``common``: what every worker is told beside its trial.
+    ``grace_s``: for trials to save where the run is stopped."""
 
     plan: Plan
+    run: str
     seconds: Mapping[str, float]
     common: Mapping[str, str]
     max_concurrent: int
-    retries: int
+    grace_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driven:
+    """How far that came. ``states``: of every trial of the plan, at the end. ``seconds``: trial →
+    how long processes ran it. ``losses``: of processes. ``cause``: why it ended before its time."""
+
+    states: Mapping[str, TrialState]
+    seconds: Mapping[str, float]
+    losses: int
+    cause: BaseException | None
 
 
 def drive(
@@ -35,26 +51,41 @@ def drive(
     store: Store,
     states: Mapping[str, TrialState],
     cluster: Cluster,
+    stopping: Stopping,
     watcher: Watcher,
-) -> Mapping[str, TrialState]:
-    """Runs what is to be run; gives the last state of every trial of the plan."""
+    told: Callable[[], bool] = lambda: False,
+) -> Driven:
+    """Runs what is to be run. ``told``: whether somebody else says that the run is to stop."""
     schedule = Schedule(
         work.plan,
         store,
         states,
         work.seconds.keys(),
+        run=work.run,
         priority=critical_path(work.plan, work.seconds),
         room=lambda shape: total_slots(cluster.nodes(), shape) + LOOKAHEAD,
         tell=watcher.event,
     )
-    fit(
-        schedule,
-        watcher,
-        work.common,
-        max_concurrent=work.max_concurrent,
-        retries=work.retries,
-    )
-    while schedule.running:  # the last result may take its time to show
+    pulse = Pulse(schedule, stopping, watcher, nodes=cluster.nodes, told=told)
+    cause: BaseException | None = None
+    try:
+        fit(
+            schedule,
+            pulse,
+            watcher,
+            work.common,
+            max_concurrent=work.max_concurrent,
+            folder=cluster.scratch,
+        )
+    except Ended as ended:
+        cause = ended.cause
+    except (KeyboardInterrupt, ClusterError) as error:
+        cause = error
+    with suppress(StoreError):
         schedule.settle()
-        time.sleep(0.1)
-    return schedule.states
+    return Driven(
+        states=schedule.states,
+        seconds=dict(schedule.given.seconds),
+        losses=schedule.losses.total,
+        cause=stopping.cause or cause,
+    )

@@ -10,18 +10,24 @@ from tcc.records import Progress, TrialSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one attempt at a trial ended, as its worker, or Tune for a dead worker, says."""
+    """How one attempt at a trial ended, as its worker says.
 
-    failed: bool
+    ``how``: done; failed; busy, where another process works on the trial; interrupted, with its
+    state saved; store, where that cannot be used. ``untracked``: why it is not mirrored online.
+    """
+
+    how: str
     reason: str = ""
+    untracked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A trial came into a state. ``because``: why it failed, or the trial it is skipped for."""
+    """A trial came into a state. ``because``: why it failed or is tried again, the trial it is
+    skipped for, or who runs it where this run does not."""
 
     trial: TrialSpec
-    state: str  # a state of the ledger, or "retried": running again after its process died
+    state: str  # a state of the ledger, or "retried": its process was lost, another one goes on
     because: str = ""
     seconds: float | None = None  # how long a trial that is done took
 
@@ -32,6 +38,10 @@ class Watcher(Protocol):
     def event(self, event: Event) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
+
+    def note(self, text: str) -> None:
+        """A line that is about no one trial."""
+        ...
 
     def tick(self) -> None:
         """Called several times a second."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -18,7 +19,8 @@ REPORT_EVERY_S = 2.0  # a report waits for the driver: it costs the trial a roun
 
 
 class WorkerObserver:
-    """Passes progress on to Tune, at most every two seconds, and values to the trackers."""
+    """Passes progress on to Tune, at most every two seconds and not once ``stop`` says that the
+    trial is to end, and values to the trackers."""
 
     def __init__(
         self,
@@ -26,18 +28,27 @@ class WorkerObserver:
         store: Store,
         study: str,
         trackers: Mapping[str, Mapping[str, Any]],
+        stop: Callable[[], bool],
     ):
+        self._stop = stop
         self._runs: list[TrackedRun] = []
+        self._troubles: list[str] = []
         self._reported_at = -REPORT_EVERY_S
         for name, settings in trackers.items():
             tracker: Tracker = registry.load("tracking", name)
             self._runs.append(
-                tracker.start(settings, trial=trial, study=study, directory=store.directory)
+                tracker.start(
+                    settings,
+                    trial=trial,
+                    study=study,
+                    directory=store.directory,
+                    past=partial(store.metrics, trial.id),
+                )
             )
 
     def progress(self, progress: Progress) -> None:
         now = time.monotonic()
-        if now - self._reported_at >= REPORT_EVERY_S:
+        if now - self._reported_at >= REPORT_EVERY_S and not self._stop():
             self._reported_at = now
             tune.report(asdict(progress))
 
@@ -46,5 +57,16 @@ class WorkerObserver:
             run.log(step, values)
 
     def finished(self, outcome: TrialRecord | FailureRecord) -> None:
-        for run in self._runs:
+        self._finish(outcome)
+
+    def close(self) -> str:
+        """Ends the trackers' runs where the trial did not, as another process will go on with it;
+        gives why it is not mirrored online, "" where it is or is not meant to be."""
+        self._finish(None)
+        return "; ".join(filter(None, self._troubles))
+
+    def _finish(self, outcome: TrialRecord | FailureRecord | None) -> None:
+        while self._runs:
+            run = self._runs.pop(0)
             run.finish(outcome)
+            self._troubles.append(run.trouble)

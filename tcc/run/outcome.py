@@ -17,26 +17,28 @@ from tcc.run.eta import clock
 class RunSettings:
     """How a plan is run; nothing here can change a result.
 
-    ``max_concurrent``: trials at once, 0 for as many as the cluster holds. ``retries``: times that
-    a trial whose process died is started again. ``trackers``: tracker → its settings.
+    ``max_concurrent``: trials at once, 0 for as many as the cluster holds. ``grace_s``: for trials
+    to save when the run is interrupted or its store fails. ``trackers``: tracker → its settings.
     ``quiet_stdout``: stdout belongs to the verb's JSON, so progress goes to stderr.
     """
 
     max_concurrent: int = 0
-    retries: int = 3
+    grace_s: float = 60.0
     trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=FrozenMap)
     quiet_stdout: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOutcome:
-    """How a run of a plan ended. ``counts``: state → trials; done now, cached before."""
+    """How a run of a plan ended. ``counts``: state → trials; done now, cached before.
+    ``expected_s``: how long the trials were expected to take, where that was known."""
 
     study: str
     counts: Mapping[str, int]
     failed: Mapping[str, str]  # trial → reason
     skipped: Mapping[str, str]  # trial → the failed one that it stands on
     seconds: float
+    expected_s: float | None = None
 
     @property
     def cached(self) -> int:
@@ -60,10 +62,14 @@ class RunOutcome:
             [f"`tcc retry {self.study}` tries failed and skipped trials again"] if failed else []
         )
         head = f"study {self.study}: {counts or 'no trial'} in {clock(self.seconds)}"
+        if self.expected_s is not None:
+            head += f", expected {clock(self.expected_s)}"
         return "\n".join([head, *failed, *again])
 
 
-def outcome(plan: Plan, states: Mapping[str, TrialState], seconds: float) -> RunOutcome:
+def outcome(
+    plan: Plan, states: Mapping[str, TrialState], seconds: float, expected_s: float | None
+) -> RunOutcome:
     """The outcome of a run from the last state of every trial."""
     found = Counter(state.state for state in states.values())
     because = {
@@ -74,5 +80,6 @@ def outcome(plan: Plan, states: Mapping[str, TrialState], seconds: float) -> Run
         study=plan.study,
         counts={state: found[state] for state in STATES if found[state]},
         seconds=round(seconds, 3),
+        expected_s=expected_s,
         **because,
     )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from tcc.plan import TrialState, estimate, ledger
 from tcc.plan.capacity import refuse_oversize
@@ -14,7 +15,12 @@ from tcc.records import Plan, TrialSpec
 from tcc.run.cluster import connect
 from tcc.run.display import display
 from tcc.run.outcome import RunOutcome, RunSettings, outcome
+from tcc.run.record import Recorder
+from tcc.run.stopping import Stopping
 from tcc.stores import Store, open_store
+
+if TYPE_CHECKING:
+    from tcc.run.drive import Driven
 
 LEFT = ("new", "blocked")
 
@@ -42,12 +48,13 @@ def run_plan(
     Raises:
         StoreError: the store cannot be read or written.
         ClusterError: Ray cannot be reached, or no node can hold a trial that is to be run.
-        KeyboardInterrupt: after what was started here has ended; the same call goes on from there.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after trials have saved and what was started here has
+            ended; the same call goes on from there.
     """
     begun = time.monotonic()
     settings = settings or RunSettings()
     store = open_store(store_uri)
-    states: Mapping[str, TrialState] = ledger(plan, store)
+    states: Mapping[str, TrialState] = ledger(plan, store, thorough=True)
     wanted = _trained(plan, states) if not train else None
     to_run = [
         trial
@@ -56,17 +63,26 @@ def run_plan(
         and (wanted is None or trial.id in wanted)
         and (only is None or trial.id in only)
     ]
+    expected_s = None
     if to_run:
         if prepare is not None:
             prepare(to_run)
+        recorder = Recorder(plan, store)
         common = {
+            "run": recorder.name,
             "store": store.uri,
             "study": plan.study,
             "execute": execute,
             "trackers": json.dumps(settings.trackers),
         }
-        states = _run(plan, store, states, to_run, address, settings, common)
-    return outcome(plan, states, time.monotonic() - begun)
+        driven = _run(plan, store, states, to_run, address, settings, recorder, common)
+        if driven.cause is not None:
+            raise driven.cause
+        states, expected_s = driven.states, recorder.expected_s
+        for id in driven.seconds:
+            if states[id].state == "done":
+                store.prune(id)
+    return outcome(plan, states, time.monotonic() - begun, expected_s)
 
 
 def _trained(plan: Plan, states: Mapping[str, TrialState]) -> set[str]:
@@ -85,26 +101,35 @@ def _run(
     to_run: list[TrialSpec],
     address: str | None,
     settings: RunSettings,
+    recorder: Recorder,
     common: Mapping[str, str],
-) -> Mapping[str, TrialState]:
-    seconds = estimate(plan, states, store).seconds
-    usual = fmean(seconds.values()) if seconds else 1.0
+) -> Driven:
+    """Runs the trials and records what that came to, however it ends."""
+    known = estimate(plan, states, store).seconds
+    usual = fmean(known.values()) if known else 1.0
     stream = sys.stderr if settings.quiet_stdout else sys.stdout
     head = f"study {plan.study}: {len(to_run)} of {len(plan)} trials to run"
     print(head, file=stream, flush=True)
-    with connect(address) as cluster:
+    with connect(address) as cluster, display(plan, states, known, stream) as watcher:
         from tcc.run.drive import Work, drive  # imports Ray Tune
         from tcc.run.remote import drive_on_head
+        from tcc.run.told import tell
 
         refuse_oversize(to_run, cluster.nodes())
+        recorder.expect(to_run, known, cluster.nodes())
         work = Work(
             plan=plan,
-            seconds={trial.id: seconds.get(trial.id, usual) for trial in to_run},
+            run=recorder.name,
+            seconds={trial.id: known.get(trial.id, usual) for trial in to_run},
             common=common,
             max_concurrent=settings.max_concurrent or len(plan),
-            retries=settings.retries,
+            grace_s=settings.grace_s,
         )
-        with display(plan, states, seconds, stream) as watcher:
+        stopping = Stopping(settings.grace_s, lambda: tell(recorder.name), watcher.note)
+        with stopping.on_signals():
             if cluster.by_client:
-                return drive_on_head(work, store.uri, watcher)
-            return drive(work, store, states, cluster, watcher)
+                driven = drive_on_head(work, store.uri, stopping, watcher)
+            else:
+                driven = drive(work, store, states, cluster, stopping, watcher)
+            recorder.write(driven)
+            return driven

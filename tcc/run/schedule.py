@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 
-from tcc.errors import ClusterError
+from tcc.errors import ClusterError, StoreError
 from tcc.plan import TrialState, children, standing
 from tcc.records import SCHEMA, FailureRecord, Plan, Resources, TrialSpec
 from tcc.run.events import Event, Outcome
+from tcc.run.given import Given
+from tcc.run.losses import Loss, Losses
+from tcc.run.ready import Ready
 from tcc.stores import Store
 
 OVER = ("failed", "skipped")
 VISIBLE_WITHIN_S = 90.0  # how long a network file system may hide what another node wrote
+LOOK_EVERY_S = 2.0  # at trials that another run works on
+HEARS_WITHIN_S = 5.0  # this process, too, that the run is to stop, once a worker did
 
 
 class Schedule:
     """Hands out the trials that are to be run once their parents are usable, most urgent first.
 
     A trial is usable when its checkpoint will not change any more in this run. So a cached trial
-    below one that is trained anew waits too: it is run again if the new checkpoint differs.
+    below one that is trained anew waits too: it is run again if the new checkpoint differs. A
+    trial that another run on the store works on is left to that one, and looked at again.
 
-    ``to_run``: ids. ``priority``: id → urgency, such as the seconds of work that hang on a trial.
-    ``room``: how many trials of one shape may be handed out at once.
+    ``to_run``: ids. ``run``: this run's name in the store. ``priority``: id → urgency, such as the
+    seconds of work that hang on a trial. ``room``: how many of one shape may be handed out at once.
     """
 
     def __init__(
@@ -34,21 +38,25 @@ class Schedule:
         states: Mapping[str, TrialState],
         to_run: Collection[str],
         *,
+        run: str,
         priority: Mapping[str, float],
         room: Callable[[Resources], int],
         tell: Callable[[Event], None],
     ):
         self.states = dict(states)
+        self.losses = Losses(store.progress)
+        self.given = Given()
         self._trials = {trial.id: trial for trial in plan}
         self._children = children(plan)
-        self._store, self._room, self._tell = store, room, tell
-        self._rank = {t.id: (-priority[t.id], index) for index, t in enumerate(plan)}
+        self._store, self._run, self._tell = store, run, tell
+        self._ready = Ready(plan, priority, lambda need: room(need) - self.given.of(need))
         self._waiting = set(to_run)
         self._usable: set[str] = set()
-        self._ready: dict[Resources, list[tuple[tuple[float, int], str]]] = defaultdict(list)
-        self._given: dict[str, float] = {}  # handed out → when it started
-        self._given_by_shape: Counter[Resources] = Counter()
         self._ended: dict[str, tuple[Outcome, float]] = {}  # … until the store has been read
+        self._lost: list[tuple[str, Loss]] = []  # … until the store has been read
+        self._aside: dict[str, float] = {}  # another run works on it → when to look again
+        self._given_up: set[str] = set()
+        self._stopping = False
         for trial in plan:
             if not self._parents(trial, self._usable.__contains__):
                 continue
@@ -58,19 +66,12 @@ class Schedule:
             if trial.id in self._waiting:
                 self._make_ready(trial)
 
-    @property
-    def exhausted(self) -> bool:
-        """Nothing is left to hand out, now or later."""
-        return not self._waiting and not any(
-            self.states[child].state == "cached" and child not in self._usable
-            for id in self._given
-            for child in self._children[id]
-        )
+    # --- handing out -------------------------------------------------------------------------
 
     @property
-    def running(self) -> bool:
-        """Something was handed out that has not been settled."""
-        return bool(self._given)
+    def exhausted(self) -> bool:
+        """Nothing is left to hand out, now or later: what was handed out may come back."""
+        return self._stopping or not (self._waiting or self._aside or self.given)
 
     def next(self) -> TrialSpec | None:
         """The most urgent trial that may run and has room; it counts as handed out from now on.
@@ -80,75 +81,142 @@ class Schedule:
             ClusterError: trials are left, none can start and none is handed out.
         """
         self.settle()
-        while trial := self._most_urgent():
-            found = standing(trial, self._store)
-            if found.state != "cached":
-                self._waiting.discard(trial.id)
-                self._given[trial.id] = time.monotonic()
-                self._given_by_shape[trial.resources] += 1
+        while not self._stopping and (trial := self._ready.take(self._waiting)):
+            self._waiting.discard(trial.id)
+            if not self._concluded(trial) and not self._leave(trial.id):
+                self.given.add(trial)
                 return trial
-            self._become(trial.id, found)  # another run on this store was quicker
-            self._make_usable(trial.id)
-        if self._waiting and not self._given:
-            first = min(self._waiting, key=self._rank.__getitem__)
+        if self._waiting and not (self.given or self._aside or self._stopping):
+            first = self._ready.first(self._waiting)
             raise ClusterError(
                 f"{len(self._waiting)} trials are left, none can start and none is running; "
-                f"the first is {first} ({self._trials[first].label})"
+                f"the first is {first.id} ({first.label})"
             )
         return None
 
-    def _most_urgent(self) -> TrialSpec | None:
-        """Takes the first ready trial for whose shape there is room."""
-        for ready in self._ready.values():
-            while ready and ready[0][1] not in self._waiting:
-                heapq.heappop(ready)  # skipped since
-        heads = [
-            (ready[0], shape)
-            for shape, ready in self._ready.items()
-            if ready and self._given_by_shape[shape] < self._room(shape)
-        ]
-        if not heads:
-            return None
-        (_, id), shape = min(heads)
-        heapq.heappop(self._ready[shape])
-        return self._trials[id]
+    def wants(self, id: str) -> bool:
+        """Whether a trial that was handed out and has not started, or was lost, may still start."""
+        return not self._stopping and id not in self._given_up
+
+    def stop(self) -> None:
+        """From now on nothing is handed out."""
+        self._stopping = True
+
+    # --- what Tune says ----------------------------------------------------------------------
 
     def started(self, id: str) -> None:
-        """A trial that was handed out runs: for the first time, or again after its process died."""
-        self._given[id] = time.monotonic()
-        if self.states[id].state == "running":
-            self._tell(Event(trial=self._trials[id], state="retried"))
-        else:
+        """A trial that was handed out runs: for the first time, or again after it was lost."""
+        self.given.start(id)
+        if self.states[id].state != "running":
             self._become(id, TrialState(id=id, state="running"))
+
+    def lost(self, id: str, loss: Loss) -> None:
+        """The process of a trial that runs is gone. Reads and writes nothing."""
+        self.given.pause(id)
+        self._lost.append((id, loss))
 
     def ended(self, id: str, outcome: Outcome) -> None:
         """A trial that was handed out ended, as its worker says. Reads and writes nothing."""
+        self.given.pause(id)
         self._ended[id] = (outcome, time.monotonic())
 
+    def dropped(self, id: str) -> None:
+        """A trial that was handed out will not start: it is not wanted any more."""
+        if id in self.given and id not in self._ended:
+            self.given.remove(id)
+            self._become(id, TrialState(id=id, state="new"))
+
+    # --- and what the store says -------------------------------------------------------------
+
     def settle(self) -> None:
-        """Reads from the store how trials ended since, and draws the consequences."""
+        """Reads from the store how trials ended since, and draws the consequences.
+
+        Raises:
+            StoreError: it cannot be read or written, by this process or by a worker.
+        """
+        while self._lost:
+            id, loss = self._lost[0]
+            if id in self.given:
+                self._settle_lost(id, loss)
+            self._lost.pop(0)
         for id, (outcome, at) in list(self._ended.items()):
-            found = standing(self._trials[id], self._store)
-            if found.state == "cached":
-                seconds = at - self._given[id]
+            if outcome.how == "busy":
                 self._take_back(id)
-                self._become(id, TrialState(id=id, state="done"), seconds)
-                self._make_usable(id)
-            elif found.state == "failed":
-                self._take_back(id)
-                self._give_up(id, found)
-            elif outcome.failed:
-                self._fail(id, outcome.reason)
-            elif time.monotonic() - at > VISIBLE_WITHIN_S:
-                unseen = (
-                    f"its worker finished, but its result is not in {self._store.uri} as this "
-                    "machine sees it: a store must lie where every node reaches it"
-                )
-                self._fail(id, found.because or unseen)
+                if not self._leave(id, to_own=True):
+                    self._again(id)
+            elif outcome.how in ("interrupted", "store"):
+                self._settle_interrupted(id, outcome, at)
+            else:
+                self._settle_ended(id, outcome, at)
+        now = time.monotonic()
+        for id in [id for id, look_at in self._aside.items() if now >= look_at]:
+            self._look_aside(id)
+
+    def _settle_ended(self, id: str, outcome: Outcome, at: float) -> None:
+        found = standing(self._trials[id], self._store)
+        if found.state == "cached":
+            seconds = self.given.seconds[id]
+            self._take_back(id)
+            self._become(id, TrialState(id=id, state="done"), seconds)
+            self._make_usable(id)
+        elif found.state == "failed":
+            self._take_back(id)
+            self._give_up(id, found)
+        elif outcome.how == "failed":
+            self._fail(id, outcome.reason)
+        elif time.monotonic() - at > VISIBLE_WITHIN_S:
+            unseen = (
+                f"its worker finished, but its result is not in {self._store.uri} as this "
+                "machine sees it: a store must lie where every node reaches it"
+            )
+            self._fail(id, found.because or unseen)
+
+    def _settle_lost(self, id: str, loss: Loss) -> None:
+        given_up, said = self.losses.add(self._trials[id], loss)
+        if given_up:
+            self._given_up.add(id)
+            self._fail(id, said)
+        else:
+            self._tell(Event(trial=self._trials[id], state="retried", because=said))
+
+    def _settle_interrupted(self, id: str, outcome: Outcome, at: float) -> None:
+        """A trial was told to end while it ran, or its store failed: it is to be run again."""
+        if outcome.how == "interrupted" and not self._stopping:
+            if time.monotonic() - at < HEARS_WITHIN_S:
+                return
+            self._settle_lost(id, Loss(what="process", how=f"ended ({outcome.reason})"))
+        if id in self.given:
+            self._take_back(id)
+            self._become(id, TrialState(id=id, state="new", because=outcome.reason))
+            self._again(id)
+        if outcome.how == "store" and not self._stopping:
+            raise StoreError(outcome.reason)
+
+    def _look_aside(self, id: str) -> None:
+        """Looks again at a trial that another run works on."""
+        if self._concluded(self._trials[id]):
+            del self._aside[id]
+        elif not self._leave(id):
+            del self._aside[id]
+            self._become(id, TrialState(id=id, state="new"))
+            self._again(id)
+
+    def _leave(self, id: str, *, to_own: bool = False) -> bool:
+        """Leaves a trial to who works on it in another run, if anybody does. ``to_own``: or in this
+        one, whose workers take a trial over only from processes that are gone."""
+        holder = self._store.holder(id)
+        if holder is None or (holder.run == self._run and not to_own):
+            return False
+        self._aside[id] = time.monotonic() + LOOK_EVERY_S
+        by = "another run" if holder.run != self._run else "this run, which is still ending"
+        state = TrialState(id=id, state="running", because=f"{holder.host}:{holder.pid} of {by}")
+        if self.states[id] != state:
+            self._become(id, state)
+        return True
 
     def _fail(self, id: str, reason: str) -> None:
         """Records a failure that no worker could record."""
-        log = str(self._store.log_path(id))
+        log = self._store.log_place(id)
         self._store.fail(
             FailureRecord(
                 schema=SCHEMA, trial=self._trials[id], reason=reason, step=None, term=None, log=log
@@ -158,8 +226,10 @@ class Schedule:
         self._give_up(id, TrialState(id=id, state="failed", because=reason))
 
     def _take_back(self, id: str) -> None:
-        del self._ended[id], self._given[id]
-        self._given_by_shape[self._trials[id].resources] -= 1
+        self._ended.pop(id, None)
+        self.given.remove(id)
+
+    # --- consequences ------------------------------------------------------------------------
 
     def _become(self, id: str, state: TrialState, seconds: float | None = None) -> None:
         self._waiting.discard(id)
@@ -167,11 +237,15 @@ class Schedule:
         trial = self._trials[id]
         self._tell(Event(trial=trial, state=state.state, because=state.because, seconds=seconds))
 
+    def _again(self, id: str) -> None:
+        self._waiting.add(id)
+        self._make_ready(self._trials[id])
+
     def _make_ready(self, trial: TrialSpec) -> None:
         if self.states[trial.id].state == "blocked":
             self.states[trial.id] = TrialState(id=trial.id, state="new")
             self._tell(Event(trial=trial, state="new"))
-        heapq.heappush(self._ready[trial.resources], (self._rank[trial.id], trial.id))
+        self._ready.add(trial)
 
     def _make_usable(self, id: str) -> None:
         """A trial's checkpoint is final: looks at those that stand on it."""
@@ -199,27 +273,26 @@ class Schedule:
         """Decides about a trial one of whose parents is settled now."""
         id = trial.id
         if id in self._waiting and self._parents(trial, self._usable.__contains__):
-            found = standing(trial, self._store)
-            if found.state == "cached":
-                self._become(id, found)
-                self._make_usable(id)
-            elif found.state == "failed":
-                self._give_up(id, found)
-            else:
+            if not self._concluded(trial):
                 self._make_ready(trial)
-        elif self.states[id].state == "cached" and self._parents(trial, self._settled):
-            found = standing(trial, self._store)
-            if found.state == "cached":
-                self._make_usable(id)
-            elif found.state == "failed":
-                self._give_up(id, found)
-            else:
-                self._become(id, found)
-                self._waiting.add(id)
-                self._make_ready(trial)
+        elif (
+            self.states[id].state == "cached"
+            and self._parents(trial, lambda id: id in self._usable or self.states[id].state in OVER)
+            and not self._concluded(trial)
+        ):
+            self._become(id, TrialState(id=id, state="new"))
+            self._again(id)
 
-    def _settled(self, id: str) -> bool:
-        return id in self._usable or self.states[id].state in OVER
+    def _concluded(self, trial: TrialSpec) -> bool:
+        """Whether the store says by now that nothing is left to do for a trial."""
+        found = standing(trial, self._store)
+        if found.state == "cached":
+            if self.states[trial.id].state != "cached":
+                self._become(trial.id, found)
+            self._make_usable(trial.id)
+        elif found.state == "failed":
+            self._give_up(trial.id, found)
+        return found.state in ("cached", "failed")
 
     @staticmethod
     def _parents(trial: TrialSpec, are: Callable[[str], bool]) -> bool:

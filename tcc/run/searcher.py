@@ -1,5 +1,6 @@
-"""The two ends that Tune talks to: a searcher that hands out ready trials, a callback that hears
-what became of them. Both only translate; the `Schedule` decides."""
+"""The ends that Tune talks to: a searcher that hands out ready trials, a scheduler that drops those
+that may not start any more, a callback that hears what became of them. All only translate; the
+`Schedule` decides."""
 
 from __future__ import annotations
 
@@ -7,25 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from tcc.records import Progress
 from tcc.run.events import Outcome, Watcher
+from tcc.run.losses import Loss
+from tcc.run.pulse import Pulse
 from tcc.run.schedule import Schedule
 from tcc.stores import to_json
 
 PROGRESS = tuple(Progress.__dataclass_fields__)
+OUTCOME = tuple(Outcome.__dataclass_fields__)
 
 
 class DependencySearcher(Searcher):
-    """Suggests the next trial of a schedule as the config of a Tune trial."""
+    """Suggests the next trial of a schedule as the config of a Tune trial. While nothing runs, Tune
+    asks for it and does nothing else, so the pulse beats here too."""
 
-    def __init__(self, schedule: Schedule, common: dict[str, Any]):
+    def __init__(self, schedule: Schedule, pulse: Pulse, common: dict[str, Any]):
         super().__init__()
-        self._schedule, self._common = schedule, common
+        self._schedule, self._pulse, self._common = schedule, pulse, common
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        trial = self._schedule.next()
+        trial = self._pulse.next()
         if trial is not None:
             need = trial.resources
             own = {"id": trial.id, "trial": to_json(trial), "cpu": need.cpu, "gpu": need.gpu}
@@ -44,11 +51,29 @@ class DependencySearcher(Searcher):
         return {}  # Tune pickles what it is given; open stores and terminals do not
 
 
+class Dropping(FIFOScheduler):
+    """First in, first out, but for trials that are not wanted any more before they start."""
+
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self._schedule = schedule
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        for trial in list(tune_controller.get_live_trials()):
+            if trial.status == Trial.PENDING and not self._schedule.wants(trial.config["id"]):
+                tune_controller.stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class ScheduleCallback(tune.Callback):
     """Tells the schedule and the display what Tune sees of the trials."""
 
-    def __init__(self, schedule: Schedule, watcher: Watcher):
-        self._schedule, self._watcher = schedule, watcher
+    def __init__(self, schedule: Schedule, pulse: Pulse, watcher: Watcher):
+        self._schedule, self._pulse, self._watcher = schedule, pulse, watcher
+        self._untracked: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._schedule.started(trial.config["id"])
@@ -59,25 +84,34 @@ class ScheduleCallback(tune.Callback):
         if "phase" in result:
             self._watcher.progress(Progress(**{name: result[name] for name in PROGRESS}))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._schedule.lost(trial.config["id"], Loss.told(_last_error(trial)))
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        last = trial.last_result
-        outcome = Outcome(failed=last["failed"], reason=last["reason"])
-        self._schedule.ended(trial.config["id"], outcome)
+        id, last = trial.config["id"], trial.last_result or {}
+        if "how" not in last:
+            self._schedule.dropped(id)
+            return
+        outcome = Outcome(**{name: last[name] for name in OUTCOME})
+        self._schedule.ended(id, outcome)
+        kind = outcome.untracked.replace(id, "")
+        if kind and kind not in self._untracked:
+            self._untracked.add(kind)
+            study = trial.config["study"]
+            self._watcher.note(f"{outcome.untracked}; `tcc sync {study}` catches up")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._schedule.ended(trial.config["id"], Outcome(failed=True, reason=_how_it_died(trial)))
+        reason = f"Ray Tune gave it up: {_last_error(trial)[-300:]}"
+        self._schedule.ended(trial.config["id"], Outcome(how="failed", reason=reason))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._schedule.settle()
-        self._watcher.tick()
+        self._pulse.beat()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # a terminal cannot be pickled
 
 
-def _how_it_died(trial: Any) -> str:
-    """Why Tune gave a trial up: its process died, each time that it was started."""
+def _last_error(trial: Any) -> str:
+    """What Ray said when a trial's process was lost the last time."""
     said = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-    last = " ".join(said.rpartition("Failure #")[2].split())
-    detail = last.rpartition("Worker exit detail: ")[2][:300] or "Ray gives no reason"
-    return f"its worker process died, {trial.num_failures} times in all; the last time: {detail}"
+    return said.rpartition("Failure #")[2].partition(")\n")[2]

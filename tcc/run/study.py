@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from tcc import registry
 from tcc.errors import RecordError, StoreError
 from tcc.plan import ledger, plan_from_json, plan_to_json
+from tcc.plan.past import keep_past
 from tcc.records import Plan, TrialSpec
 from tcc.registry import unknown
 from tcc.run.data import prepare
@@ -26,7 +27,7 @@ def run_study(
     retry: bool = False,
     quiet_stdout: bool = False,
 ) -> RunOutcome:
-    """Runs what a study lacks, and writes its spec and plan into the store.
+    """Runs what a study lacks, and writes its spec and plan into the store, beside what they were.
 
     ``address``: the Ray to join, as `run_plan` takes it. ``train``: when false, only evaluations
     that trained trials lack. ``retry``: failures are cleared, and only what failed or was skipped
@@ -38,9 +39,7 @@ def run_study(
     policy: Policy = registry.load("search", spec.search.policy)
     plan = policy.propose(spec, {})
     before = {trial.id for trial in _planned(spec.study, store)} if retry else set()
-    for file, text in (("spec.yaml", resolved_yaml(spec)), ("plan.json", plan_to_json(plan))):
-        if store.read_study(plan.study, file) != text:  # what is not written keeps its date
-            store.write_study(plan.study, file, text)
+    keep_past(plan.study, store, resolved_yaml(spec), plan_to_json(plan))
     settings = RunSettings(
         trackers={"wandb": spec.wandb.model_dump(mode="json")}, quiet_stdout=quiet_stdout
     )

@@ -9,55 +9,92 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from tcc.errors import LostProcessError
+from tcc.errors import BusyError, LostProcessError, StoreError
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
+from tcc.run.events import Outcome
+from tcc.run.leaving import LEAVING
 from tcc.run.observer import WorkerObserver
+from tcc.run.told import told
 from tcc.stores import Store, from_json, open_store
 
 
 def train(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Tune's function trainable; gives ``failed`` and ``reason`` as the last result.
+    """Tune's function trainable; gives an `Outcome` as the last result.
 
     A fault that would come again is returned, never raised: only the death of a process is Tune's
     to retry.
     """
+    with LEAVING.running():
+        try:
+            return asdict(_outcome(config))
+        finally:
+            _free_gpu_memory()
+
+
+def _outcome(config: Mapping[str, Any]) -> Outcome:
     try:
         trial = from_json(TrialSpec, config["trial"])
-        outcome = _attempt(trial, open_store(config["store"]), config)
-    except LostProcessError:
-        raise
+        store = open_store(config["store"])
+        if not trial.resources.gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from who asked for none
+        attempt = _resolve(config["execute"])  # may import torch: not before the line above
+    except StoreError as error:
+        return Outcome(how="store", reason=str(error))
     except Exception as error:  # noqa: BLE001 - the boundary between a trial and Ray
-        return {"failed": True, "reason": f"{type(error).__name__}: {error}"}
-    finally:
-        _free_gpu_memory()
-    if isinstance(outcome, FailureRecord):
-        return {"failed": True, "reason": outcome.reason}
-    return {"failed": False, "reason": ""}
+        return Outcome(how="failed", reason=f"{type(error).__name__}: {error}")
+    stopped, leaving = told(config["run"]), LEAVING.asked
+
+    def stop() -> bool:
+        return stopped.is_set() or leaving.is_set()
+
+    study, run = config["study"], config["run"]
+    observer = WorkerObserver(trial, store, study, json.loads(config["trackers"]), stop)
+    attempted = partial(attempt, trial, store, observer, study=study, run=run, stop=stop)
+    how, reason = _attempt(attempted, trial, store, observer)
+    untracked = observer.close()
+    if how != "store":
+        store.flush()
+    return Outcome(how=how, reason=reason, untracked=untracked)
 
 
 def _attempt(
-    trial: TrialSpec, store: Store, config: Mapping[str, Any]
-) -> TrialRecord | FailureRecord:
-    if not trial.resources.gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from who asked for none
-    attempt = _resolve(config["execute"])  # may import torch: not before the line above
-    observer = WorkerObserver(trial, store, config["study"], json.loads(config["trackers"]))
+    attempt: Callable[[], TrialRecord | FailureRecord],
+    trial: TrialSpec,
+    store: Store,
+    observer: WorkerObserver,
+) -> tuple[str, str]:
+    """How an attempt ends, and why."""
     try:
-        return attempt(trial, store, observer, study=config["study"])
+        found = attempt()
     except LostProcessError:
         raise
-    except Exception as error:  # noqa: BLE001 - such as a full disk: nothing may stay open
-        reason = f"{type(error).__name__}: {error}"
-        path = store.log_path(trial.id)
-        failure = FailureRecord(
-            schema=SCHEMA, trial=trial, reason=reason, step=None, term=None, log=str(path)
-        )
-        observer.finished(failure)
-        with path.open("a", encoding="utf-8") as log:
-            log.write(traceback.format_exc())
-        return failure
+    except BusyError as error:
+        return "busy", str(error)
+    except StoreError as error:
+        return "store", str(error)
+    except KeyboardInterrupt:
+        return "interrupted", "it was told to end, and saved"
+    except Exception as error:  # noqa: BLE001 - a boundary: nothing may stay open
+        return "failed", _failed(trial, store, observer, error)
+    if isinstance(found, FailureRecord):
+        return "failed", found.reason
+    return "done", ""
+
+
+def _failed(trial: TrialSpec, store: Store, observer: WorkerObserver, error: Exception) -> str:
+    """The reason of a failure that the trial itself could not handle."""
+    reason = f"{type(error).__name__}: {error}"
+    with store.log_path(trial.id).open("a", encoding="utf-8") as log:
+        log.write(traceback.format_exc())
+    place = store.log_place(trial.id)
+    observer.finished(
+        FailureRecord(schema=SCHEMA, trial=trial, reason=reason, step=None, term=None, log=place)
+    )
+    return reason
 
 
 def _free_gpu_memory() -> None:

@@ -8,37 +8,42 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
-from ray.exceptions import RayError
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.error import TuneError
+from ray.tune.execution import tune_controller
 
 from tcc.errors import ClusterError
 from tcc.run.events import Watcher
+from tcc.run.pulse import Pulse
 from tcc.run.schedule import Schedule
-from tcc.run.searcher import DependencySearcher, ScheduleCallback
-from tcc.run.trainable import train
+from tcc.run.searcher import DependencySearcher, Dropping, ScheduleCallback
+from tcc.run.worker import Worker
 
 
 def fit(
     schedule: Schedule,
+    pulse: Pulse,
     watcher: Watcher,
     common: Mapping[str, str],
     *,
     max_concurrent: int,
-    retries: int,
+    folder: str,
 ) -> None:
     """Runs a schedule to its end on the Ray that this process is connected to.
 
-    ``common``: what every worker is told beside its trial. ``retries``: times that a trial whose
-    process died is started again.
+    ``pulse``: beats several times a second; what it raises ends the run. ``common``: what every
+    worker is told beside its trial. ``folder``: where Tune may keep what nobody needs afterwards.
 
     Raises:
         ClusterError: the cluster is lost.
     """
-    with tempfile.TemporaryDirectory(prefix="tcc-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="tcc-tune-", dir=folder) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(train, _bundle),
+            tune.with_resources(Worker, _bundle),
             tune_config=tune.TuneConfig(
-                search_alg=DependencySearcher(schedule, dict(common)),
+                search_alg=DependencySearcher(schedule, pulse, dict(common)),
+                scheduler=Dropping(schedule),
                 num_samples=-1,
                 max_concurrent_trials=max_concurrent,
                 reuse_actors=True,
@@ -48,8 +53,8 @@ def fit(
             run_config=tune.RunConfig(
                 name="study",
                 storage_path=scratch,
-                callbacks=[ScheduleCallback(schedule, watcher)],
-                failure_config=tune.FailureConfig(max_failures=retries),
+                callbacks=[ScheduleCallback(schedule, pulse, watcher)],
+                failure_config=tune.FailureConfig(max_failures=-1),  # the schedule counts
                 verbose=0,
             ),
         )
@@ -59,6 +64,21 @@ def fit(
             raise ClusterError(
                 f"Ray gave the run up: {textwrap.shorten(str(error), 300)}"
             ) from error
+
+
+class _Actors(RayActorManager):
+    """Tune's actors, where a process that Ray's memory monitor killed is a lost process as any
+    other: Tune of Ray 2.60 takes that error for a fault of its own and ends the whole run."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(
+            exception, RayActorError | RayTaskError
+        ):
+            exception = RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+tune_controller.RayActorManager = _Actors  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -6,8 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from heads import Head
 
 # Read when Ray is imported, which tests do before `connect` could say so: under `uv run pytest`
 # workers would get a packed copy of the checkout.
@@ -23,6 +27,24 @@ def workers_import_fake_trials() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray writes a token into the home
         patch.delenv("RAY_ADDRESS", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def head(workers_import_fake_trials: None) -> Iterator[Head]:
+    """The head of a cluster that wants a token."""
+    from heads import started_head
+
+    with started_head() as made:
+        yield made
+
+
+@pytest.fixture
+def no_driver_left() -> Iterator[None]:
+    """Ends the drivers of a test that failed."""
+    from heads import end_started
+
+    yield
+    end_started()
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """Trials that train nothing, for the tests of `run`: they commit real records to a real store.
 
 A trial's label says what it does: ``sleep 0.5``, ``fail``, ``raise``, ``die`` (each time) or
-``die once``, ``report``, ``meet a,b`` (waits until those trials have begun, and fails if they do
-not). Every attempt adds a line to ``attempts.jsonl`` in the store.
+``die once``, ``full`` (the store), ``report``, ``train 20`` (steps of 0.1 s, which can be stopped),
+``eat 2`` (gigabytes of memory),
+``meet a,b`` (waits until those trials have begun, and fails if they do not). Every attempt adds a
+line to ``attempts.jsonl`` in the store.
 """
 
 from __future__ import annotations
@@ -11,10 +13,14 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tcc.errors import StoreError
+from tcc.plan import standing
 from tcc.records import (
     LOOP_VERSION,
     SCHEMA,
@@ -111,9 +117,25 @@ def order(store: Path) -> list[str]:
 
 
 def attempt(
-    trial: TrialSpec, store: Store, observer: Any, *, study: str
+    trial: TrialSpec,
+    store: Store,
+    observer: Any,
+    *,
+    study: str,
+    run: str = "",
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrialRecord | FailureRecord:
     """What `tcc.trial.attempt` promises, without torch."""
+    with store.working_on(trial.id, run):
+        found = standing(trial, store)
+        if found.state == "cached" and found.record is not None:
+            return found.record
+        return _attempt(trial, store, observer, study, stop)
+
+
+def _attempt(
+    trial: TrialSpec, store: Store, observer: Any, study: str, stop: Callable[[], bool]
+) -> TrialRecord | FailureRecord:
     store.begin(trial)
     began = time.time()
     what, _, detail = trial.label.partition(" ")
@@ -125,6 +147,12 @@ def attempt(
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "sleep":
         time.sleep(float(detail))
+    if what == "train":
+        _train(trial, store, observer, int(detail), stop)
+    if what == "eat":
+        _eat(float(detail))
+    if what == "full":
+        raise StoreError("the store is full")
     if what == "report":
         for step in range(1, 4):
             observer.log(step, {"train/total": 1.0 / step})
@@ -147,11 +175,36 @@ def attempt(
 
 
 def no_op(
-    trial: TrialSpec, store: Store, observer: Any, *, study: str
+    trial: TrialSpec,
+    store: Store,
+    observer: Any,
+    *,
+    study: str,
+    run: str = "",
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrialRecord | FailureRecord:
     """Commits a record and nothing else."""
-    store.begin(trial)
-    return _commit(trial, store, study, 0.0)
+    with store.working_on(trial.id, run):
+        store.begin(trial)
+        return _commit(trial, store, study, 0.0)
+
+
+def _train(
+    trial: TrialSpec, store: Store, observer: Any, steps: int, stop: Callable[[], bool]
+) -> None:
+    """Steps of 0.1 s; goes on from the saved one. Each is noted in ``steps.jsonl``."""
+    state = store.state(trial.id)
+    begin = int(state.read_text()) if state else 0
+    for step in range(begin + 1, steps + 1):
+        time.sleep(0.1)
+        with (store.directory / "steps.jsonl").open("a") as file:
+            file.write(json.dumps([trial.id, step, os.getpid()]) + "\n")
+        progress = _progress(trial, step, steps)
+        store.write_progress(progress)
+        observer.progress(progress)
+        if stop():
+            store.save_state(trial.id, partial(_write, text=str(step)))
+            raise KeyboardInterrupt
 
 
 def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> TrialRecord:
@@ -179,7 +232,9 @@ def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> Trial
             kmac_per_pixel={},
             kmac_size=(64, 64),
             initial_weights={},
-            checkpoint_sha256=store.save_checkpoint(trial.id, lambda path: _write(path, weights)),
+            checkpoint_sha256=store.save_checkpoint(
+                trial.id, lambda path: _safetensors(path, weights)
+            ),
             last_sha256="",
             parents_sha256=parents,
         )
@@ -209,16 +264,35 @@ def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> Trial
     return record
 
 
+def _eat(gigabytes: float) -> None:
+    """Takes memory, and holds it until somebody ends this process."""
+    eaten = [bytearray(os.urandom(1 << 20) * 64) for _ in range(int(gigabytes * 16))]
+    time.sleep(60)
+    assert eaten
+
+
+def steps(store: Path) -> list[tuple[str, int, int]]:
+    """Trial, step and process of each step that `_train` took, in their order."""
+    path = store / "steps.jsonl"
+    return [tuple(json.loads(line)) for line in path.read_text().splitlines()]
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _progress(trial: TrialSpec, step: int) -> Progress:
+def _safetensors(path: Path, text: str) -> None:
+    """A file of no tensors, with a text."""
+    header = json.dumps({"__metadata__": {"weights": text}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def _progress(trial: TrialSpec, step: int, steps: int = 3) -> Progress:
     return Progress(
         trial=trial.id,
         phase="train",
         step=step,
-        steps=3,
+        steps=steps,
         loss=1.0 / step,
         bpp=0.25,
         elapsed_s=0.1 * step,

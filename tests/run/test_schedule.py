@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,11 +11,12 @@ import fake_trials
 import pytest
 from fake_trials import make_plan, make_trial
 
-from tcc.errors import ClusterError
+from tcc.errors import ClusterError, StoreError
 from tcc.plan import critical_path, ledger
 from tcc.records import Plan, Resources
 from tcc.run import schedule as schedule_module
 from tcc.run.events import Event, Outcome
+from tcc.run.losses import IN_A_ROW, Loss
 from tcc.run.schedule import Schedule
 from tcc.stores import Store, open_store
 
@@ -38,6 +41,7 @@ class Driver:
             store,
             states,
             left.keys(),
+            run=RUN,
             priority=critical_path(plan, left),
             room=lambda shape: self.slots,
             tell=self.events.append,
@@ -52,14 +56,16 @@ class Driver:
                 self.order.append(trial.id)
                 taken.append(trial)
             trial = taken.pop(0)
-            record = fake_trials.attempt(trial, self.store, Quiet(), study="test")
-            failed = not hasattr(record, "training")
-            self.schedule.ended(trial.id, Outcome(failed=failed))
+            record = fake_trials.attempt(trial, self.store, Quiet(), study="test", run=RUN)
+            self.schedule.ended(
+                trial.id, Outcome(how="done" if hasattr(record, "training") else "failed")
+            )
             self.schedule.settle()
-        assert not self.schedule.running
+        assert not self.schedule.given
         return {id: state.state for id, state in self.schedule.states.items()}
 
 
+RUN = "this-run"
 LEFT = ("new", "blocked")
 BASE, OTHER = make_trial("base"), make_trial("other")
 CHILD = make_trial("child", ("base",), kind="enhancement")
@@ -198,19 +204,127 @@ def test_an_evaluation_that_fails_keeps_nobody_from_the_weights(store: Store) ->
     assert driver.order == ["base", "child"]
 
 
-def test_a_dead_worker_becomes_a_failure_in_the_store(store: Store) -> None:
+def test_a_trial_that_loses_its_process_in_a_row_becomes_a_failure(store: Store) -> None:
     driver = Driver(make_plan(BASE, CHILD), store)
-    trial = driver.schedule.next()
-    assert trial is not None
-    driver.schedule.started("base")
-    driver.schedule.started("base")
-    driver.schedule.ended("base", Outcome(failed=True, reason="its worker process died"))
-    driver.schedule.settle()
+    assert driver.schedule.next() is not None
+    for _ in range(IN_A_ROW["process"]):
+        driver.schedule.started("base")
+        assert driver.schedule.wants("base")
+        driver.schedule.lost("base", Loss(what="process", how="died (for a test)"))
+        driver.schedule.settle()
+    assert not driver.schedule.wants("base")
+    driver.schedule.dropped("base")
     failure = store.failure("base")
     assert failure is not None
-    assert failure.reason == "its worker process died"
+    assert failure.reason == "its process died (for a test), 5 times without coming further"
     states = [event.state for event in driver.events]
-    assert states == ["running", "retried", "failed", "skipped"]
+    assert states == ["running", *["retried"] * 4, "failed", "skipped"]
+    assert driver.schedule.losses.total == IN_A_ROW["process"]
+    assert not driver.schedule.given
+    assert driver.schedule.exhausted
+
+
+def test_a_trial_of_another_run_is_left_to_it_and_used_when_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule_module, "LOOK_EVERY_S", 0.0)
+    driver = Driver(make_plan(BASE, CHILD), store)
+    with store.working_on("base", "another-run"):
+        assert driver.schedule.next() is None
+        assert not driver.schedule.exhausted
+        because = driver.schedule.states["base"].because
+        assert because == f"{socket.gethostname()}:{os.getpid()} of another run"
+        driver.schedule.settle()
+    fake_trials.attempt(BASE, store, Quiet(), study="test", run="another-run")
+    child = driver.schedule.next()
+    assert child is not None
+    assert child.id == "child"
+    assert [event.state for event in driver.events] == ["running", "cached", "new"]
+
+
+def test_a_trial_that_another_run_left_is_handed_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule_module, "LOOK_EVERY_S", 0.0)
+    driver = Driver(make_plan(BASE), store)
+    with store.working_on("base", "another-run"):
+        assert driver.schedule.next() is None
+    trial = driver.schedule.next()
+    assert trial is not None
+    assert trial.id == "base"
+
+
+def test_what_another_run_failed_at_is_not_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule_module, "LOOK_EVERY_S", 0.0)
+    driver = Driver(make_plan(BASE, CHILD), store)
+    with store.working_on("base", "another-run"):
+        assert driver.schedule.next() is None
+    fake_trials.attempt(make_trial("base", label="fail"), store, Quiet(), study="test")
+    assert driver.schedule.next() is None
+    assert driver.schedule.exhausted
+    states = {id: it.state for id, it in driver.schedule.states.items()}
+    assert states == {"base": "failed", "child": "skipped"}
+
+
+def test_a_worker_that_finds_a_trial_taken_gives_it_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(make_plan(BASE, OTHER), store, slots=1)
+    assert driver.schedule.next() is not None
+    driver.schedule.started("base")
+    with store.working_on("base", "another-run"):
+        driver.schedule.ended("base", Outcome(how="busy"))
+        other = driver.schedule.next()
+    assert other is not None
+    assert other.id == "other", "its slot is free"
+    monkeypatch.setattr(schedule_module, "LOOK_EVERY_S", 0.0)
+    assert not driver.schedule.exhausted
+
+
+def test_a_store_that_fails_a_worker_is_told_once_and_fails_no_trial(store: Store) -> None:
+    driver = Driver(make_plan(BASE, CHILD), store)
+    driver.schedule.next()
+    driver.schedule.started("base")
+    driver.schedule.ended("base", Outcome(how="store", reason="the disk is full"))
+    with pytest.raises(StoreError, match="the disk is full"):
+        driver.schedule.settle()
+    driver.schedule.stop()
+    driver.schedule.settle()
+    assert driver.schedule.exhausted
+    assert driver.schedule.next() is None
+    assert store.failure("base") is None
+    assert driver.schedule.states["base"].state == "new"
+
+
+def test_a_worker_that_heard_first_that_the_run_stops_has_lost_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(make_plan(BASE), store)
+    driver.schedule.next()
+    driver.schedule.started("base")
+    driver.schedule.ended("base", Outcome(how="interrupted"))
+    assert driver.schedule.next() is None
+    assert driver.schedule.losses.total == 0
+    monkeypatch.setattr(schedule_module, "HEARS_WITHIN_S", 0.0)
+    assert driver.schedule.next() == BASE, "nobody stops this run: it was something else"
+    assert driver.schedule.losses.total == 1
+
+
+def test_a_stopped_schedule_takes_back_what_has_not_ended(store: Store) -> None:
+    driver = Driver(make_plan(BASE, OTHER), store, slots=2)
+    assert [driver.schedule.next(), driver.schedule.next()] == [BASE, OTHER]
+    driver.schedule.started("base")
+    driver.schedule.stop()
+    assert driver.schedule.exhausted
+    assert not driver.schedule.wants("other")
+    driver.schedule.dropped("other")
+    driver.schedule.ended("base", Outcome(how="interrupted"))
+    driver.schedule.settle()
+    assert not driver.schedule.given
+    assert {it.state for it in driver.schedule.states.values()} == {"new"}
+    assert driver.schedule.losses.total == 0
 
 
 def test_a_result_that_does_not_show_is_waited_for_then_failed(
@@ -219,13 +333,13 @@ def test_a_result_that_does_not_show_is_waited_for_then_failed(
     driver = Driver(make_plan(BASE), store)
     driver.schedule.next()
     driver.schedule.started("base")
-    driver.schedule.ended("base", Outcome(failed=False))
+    driver.schedule.ended("base", Outcome(how="done"))
     driver.schedule.settle()
-    assert driver.schedule.running
+    assert driver.schedule.given
     assert driver.schedule.next() is None
     monkeypatch.setattr(schedule_module, "VISIBLE_WITHIN_S", -1.0)
     driver.schedule.settle()
-    assert not driver.schedule.running
+    assert not driver.schedule.given
     assert "every node" in driver.schedule.states["base"].because
 
 

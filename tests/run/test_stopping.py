@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tcc.errors import StoreError
+from tcc.run.stopping import Ended, Stopping
+
+
+class Heard:
+    def __init__(self, grace_s: float = 60.0) -> None:
+        self.told: list[str] = []
+        self.stopping = Stopping(grace_s, lambda: self.told.append("workers"), self.told.append)
+
+
+def test_nothing_stops_by_itself() -> None:
+    heard = Heard()
+    assert not heard.stopping.check()
+    assert heard.told == []
+
+
+def test_a_first_signal_tells_once_and_a_second_ends() -> None:
+    heard = Heard()
+    before = signal.getsignal(signal.SIGTERM)
+    with heard.stopping.on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard.stopping.check()
+        assert heard.stopping.check()
+        assert isinstance(heard.stopping.cause, KeyboardInterrupt)
+        said = "stopping: trials save and end, at most 60 s; again to end at once"
+        assert heard.told == [said, "workers"]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_cause_is_raised_once_the_time_is_over() -> None:
+    heard = Heard(grace_s=0.0)
+    full = StoreError("the disk is full")
+    heard.stopping.because(full)
+    heard.stopping.because(KeyboardInterrupt())
+    with pytest.raises(Ended) as ended:
+        heard.stopping.check()
+    assert ended.value.cause is full
+    assert heard.stopping.cause is full, "the first cause stands"
+
+
+def test_out_of_the_main_thread_signals_stay_as_they_are() -> None:
+    heard, inside = Heard(), []
+
+    def run() -> None:
+        with heard.stopping.on_signals():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert inside == [signal.getsignal(signal.SIGINT)]
