@@ -84,7 +84,7 @@ def sleeper(id: str, kind: str, seconds: float, *needs: str) -> TrialSpec:
     method = replace(trial.recipe.method, params={"seconds": seconds})
     return replace(
         trial,
-        axes=FrozenMap(seconds=seconds),
+        axes=FrozenMap({"seconds": seconds}),
         recipe=replace(trial.recipe, method=method),
     )
 

@@ -17,6 +17,7 @@ from tcc.records import EvaluationRecord, Plan, Resources, TrialRecord, TrialSpe
 from tcc.stores import Store, open_store
 from tcc.trial import checkpoint, execute
 from tcc.trial.data import open_split
+from tcc.trial.interrupt import asked_by_signals
 from tcc.trial.loading import TrainingBatches
 from tcc.trial.parents import build
 from tcc.trial.place import place_of
@@ -199,8 +200,8 @@ def test_an_interrupted_trial_ends_as_one_that_never_was(ran, tmp_path):
     store = open_store(tmp_path)
     for trial in ran.plan:
         heard = Heard(interrupt_at=1)
-        with pytest.raises(KeyboardInterrupt):
-            execute(trial, store, heard)
+        with pytest.raises(KeyboardInterrupt), asked_by_signals() as stop:
+            execute(trial, store, heard, stop=stop)
         assert heard.steps == [1]
         assert store.record(trial.id) is None
         assert store.state(trial.id) is not None

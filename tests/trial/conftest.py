@@ -11,7 +11,7 @@ from torchvision.tv_tensors import BoundingBoxes
 
 from tcc.errors import DataError
 from tcc.formats.sample import Sample
-from tcc.records import TrainRecipe
+from tcc.records import TrainRecipe, TrialSpec
 from tcc.trial.place import Place
 
 torch.set_num_threads(1)
@@ -80,5 +80,15 @@ def make_recipe() -> Callable[..., TrainRecipe]:
 def make_place() -> Callable[..., Place]:
     def make(**changes) -> Place:
         return Place(device=torch.device("cpu"), **changes)
+
+    return make
+
+
+@pytest.fixture
+def pretrain(tiny_plan) -> Callable[..., TrialSpec]:
+    """The trial of a tiny study that needs no other."""
+
+    def make(*changes: str) -> TrialSpec:
+        return next(trial for trial in tiny_plan(*changes) if trial.kind == "pretrain")
 
     return make

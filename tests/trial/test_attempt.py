@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import signal
@@ -15,18 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tcc.errors import BusyError, LostProcessError, StoreError
-from tcc.records import FailureRecord, TrialRecord
+from tcc.errors import BusyError
+from tcc.records import TrialRecord
 from tcc.stores import Lease, open_store
-from tcc.trial import attempt, checkpoint, loop, state, training
-
-
-@pytest.fixture
-def pretrain(tiny_plan):
-    def make(*changes: str):
-        return next(trial for trial in tiny_plan(*changes) if trial.kind == "pretrain")
-
-    return make
+from tcc.trial import attempt, loop, state, training
 
 
 def files(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -235,51 +226,6 @@ def test_what_goes_wrong_after_a_stop_is_no_failure(pretrain, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         attempt(trial, store, stop=lambda: bool(asked))
     assert store.failure(trial.id) is None
-
-
-@pytest.mark.parametrize(
-    "error",
-    [LostProcessError("killed"), StoreError("full"), OSError(errno.ENOSPC, "full", "/x")],
-)
-def test_what_is_not_the_trial_s_fault_goes_up(pretrain, tmp_path, monkeypatch, error):
-    def breaks(*_, **__):
-        raise error
-
-    monkeypatch.setattr(import_module("tcc.trial.execute"), "evaluate", breaks)
-    trial, store = pretrain(), open_store(tmp_path)
-    with pytest.raises(StoreError if isinstance(error, OSError) else type(error)):
-        attempt(trial, store)
-    assert store.failure(trial.id) is None
-    assert store.record(trial.id) is not None
-    assert store.progress(trial.id).phase == "ended"
-    assert store.holder(trial.id) is None
-
-
-def test_a_disk_that_fills_up_while_weights_are_saved_is_told_as_such(
-    pretrain, tmp_path, monkeypatch
-):
-    real = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda _, *what: real(Path("/dev/full"), *what))
-    monkeypatch.setattr(state, "AT_SELECTION_S", 0.0)
-    trial, store = pretrain(), open_store(tmp_path)
-    with pytest.raises(StoreError, match=f"{trial.id}/training.safetensors cannot be written"):
-        attempt(trial, store)
-    assert store.failure(trial.id) is None
-
-
-def test_a_python_error_has_the_step_that_it_came_in(pretrain, tmp_path, monkeypatch):
-    trial, store = pretrain(), open_store(tmp_path)
-    real = loop.learning_rate
-
-    def breaks(recipe, step):
-        return {}["rate"] if step == 4 else real(recipe, step)
-
-    monkeypatch.setattr(loop, "learning_rate", breaks)
-    outcome = attempt(trial, store)
-    assert isinstance(outcome, FailureRecord)
-    assert (outcome.reason, outcome.step, outcome.term) == ("KeyError: 'rate'", 4, None)
-    assert Path(outcome.log) == store.log_path(trial.id)
-    assert "Traceback" in Path(outcome.log).read_text()
 
 
 def test_after_a_failure_it_is_tried_again_only_under_the_lease(pretrain, tmp_path, monkeypatch):
