@@ -118,9 +118,14 @@ def run(
     loaded = load_spec(spec, overrides)
     opened = open_store(store)
     outcome = run_study(loaded, opened, address=address, quiet_stdout=as_json)
-    files = build_report(outcome.study, opened)
-    if files.fresh:
-        mirror_report(outcome.study, opened, files)
+    try:
+        files = build_report(outcome.study, opened)
+        if files.fresh:
+            mirror_report(outcome.study, opened, files)
+    except TccError:  # what was run is told all the same
+        lost = outcome.to_json() | {"report": None, "address": None}
+        _print_json(lost) if as_json else click.echo(outcome.summary())
+        raise
     if as_json:
         _print_json(outcome.to_json() | {"report": str(files.page), "address": files.address})
     else:
@@ -238,7 +243,7 @@ def sync(study: str, store: str, as_json: bool) -> int:
     for line in result.lines():
         click.echo(f"tcc: {line}", err=True)
     _print_json(result.to_json()) if as_json else click.echo(result.summary())
-    return FAILED if result.failed else 0
+    return FAILED if result.failed or result.lost else 0
 
 
 @cli.command()

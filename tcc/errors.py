@@ -11,6 +11,8 @@ TccError                    one clear message; the command line prints it and ex
 ├── BitstreamError          a compressed file is malformed or belongs to another model
 ├── LostProcessError        a process that a trial is made of was killed: it may be tried again
 ├── ClusterError            Ray cannot be reached, or no node can hold what is asked
+├── TrackingError           a run cannot be brought to a tracker's server
+│   └── LostServerError     the server answers no longer, for this run or any other
 └── TrialError              a trial cannot go on: becomes its FailureRecord, never ends a study
     ├── NonFiniteError      a loss term or metric is NaN or infinite
     └── MemoryExceededError a device's memory does not suffice; says what would fit
@@ -80,6 +82,14 @@ class LostProcessError(TccError):
 
 class ClusterError(TccError):
     """Raised before any trial when the cluster cannot run the plan."""
+
+
+class TrackingError(TccError):
+    """Raised by `Tracker.connect` and by a `Remote`: a run cannot be pushed."""
+
+
+class LostServerError(TrackingError):
+    """Raised when a tracker's server no longer answers: nothing more can be pushed now."""
 
 
 class TrialError(TccError):

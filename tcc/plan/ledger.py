@@ -59,11 +59,17 @@ def ledger(plan: Plan, store: Holdings, thorough: bool = False) -> dict[str, Tri
         store = store.preloaded([trial.id for trial in plan])
     results = store.result_ids()
     states: dict[str, TrialState] = {}
+    roots: dict[str, str] = {}  # trial → the failed one among it and its ancestors
     for trial in plan:
         record = store.record(trial.id) if trial.id in results else None
         problem = record and store.checkpoint_problem(trial.id, thorough=thorough)
         found = _own_state(trial, record, problem, store, _checkpoints(trial, states))
-        states[trial.id] = _among(trial, found, states)
+        root = next((roots[need] for need in trial.needs if need in roots), "")
+        states[trial.id] = state = _among(trial, found, states, root)
+        if state.state == "failed" and state.record is None:
+            root = trial.id
+        if root:
+            roots[trial.id] = root
     return states
 
 
@@ -117,15 +123,15 @@ def _own_state(
     )
 
 
-def _among(trial: TrialSpec, own: TrialState, states: Mapping[str, TrialState]) -> TrialState:
-    """A trial's state among the others: it waits for parents, or is skipped with them."""
+def _among(
+    trial: TrialSpec, own: TrialState, states: Mapping[str, TrialState], root: str
+) -> TrialState:
+    """A trial's state among the others: it waits for parents, or is skipped because of ``root``,
+    an ancestor that failed: a model is made of the weights of them all."""
     if own.state != "new":
         return own
-    for need in trial.needs:
-        parent = states[need]
-        if parent.state in ("failed", "skipped") and parent.record is None:
-            root = need if parent.state == "failed" else parent.because
-            return replace(own, state="skipped", because=root)
+    if root:
+        return replace(own, state="skipped", because=root)
     if absent := [need for need in trial.needs if states[need].record is None]:
         return replace(own, state="blocked", because=f"needs {', '.join(absent)}")
     return own

@@ -39,6 +39,7 @@ from tcc.report.tables import (
 from tcc.report.verdicts import groups, headline, sentences, without_comparison
 from tcc.report.words import curve_text, pair_text
 from tcc.stores import Store, open_store
+from tcc.stores._disk import writing
 
 FOLDER = "report"
 MAX_NAME = 160  # characters of a curve's file name
@@ -148,10 +149,11 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     told = headline(comparisons, curves)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
     folder = store.study_dir(study.name) / _folder(study)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / STAMP_FILE).unlink(missing_ok=True)
-    figures = draw_figures(pairs, settings.notice, folder / "figures")
-    names = [path.relative_to(folder).as_posix() for path in figures]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STAMP_FILE).unlink(missing_ok=True)
+        figures = draw_figures(pairs, settings.notice, folder / "figures")
+        names = [path.relative_to(folder).as_posix() for path in figures]
 
     def write(name: str, text: str) -> None:
         store.write_study(study.name, f"{_folder(study)}/{name}", text)
@@ -159,7 +161,8 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     for name, curve in _named(curves):
         write(name, json.dumps(curve_json(curve, _title(curve.key)), indent=1, ensure_ascii=False))
         names.append(name)
-    _remove_others(folder, names)
+    with writing(folder):
+        _remove_others(folder, names)
     _write_tables(study, curves, comparisons, write)
     page = page_text(
         study,

@@ -77,9 +77,10 @@ def read_study(name: str, store: Store, *, past: str = "", thorough: bool = Fals
     if spec_text is None or plan_text is None:
         raise StoreError(f"store {store.uri}: {_absent(name, store)}; `tcc run SPEC` writes them")
     plan = archived.plan if archived else _plan(plan_text, f"{store.uri}/studies/{name}")
-    held = _Results(store) if archived else store
-    disk_bytes = store.disk_used([trial.id for trial in plan])
     trials = {trial.id: trial for trial in plan}
+    seen = store.preloaded(trials)
+    held = _Results(seen) if archived else seen
+    disk_bytes = seen.disk_used(trials)
     states = {
         id: replace(
             state,
@@ -90,11 +91,11 @@ def read_study(name: str, store: Store, *, past: str = "", thorough: bool = Fals
     }
     begun = [id for id, state in states.items() if state.state in LEFT and disk_bytes.get(id)]
     holders = {id: holder for id in begun if (holder := store.holder(id)) is not None}
-    said = {id: found for id in begun if (found := store.progress(id)) is not None}
+    said = {id: found for id in begun if (found := seen.progress(id)) is not None}
     progress = {id: it for id, it in said.items() if id in holders or it.step < it.steps}
     for id in begun:
         states[id] = _live(states[id], holders.get(id), progress.get(id))
-    failures = (store.failure(id) for id, state in states.items() if state.state == "failed")
+    failures = (seen.failure(id) for id, state in states.items() if state.state == "failed")
     return Study(
         name=name,
         store_uri=store.uri,

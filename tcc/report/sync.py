@@ -17,19 +17,12 @@ from rich.console import Console
 from rich.progress import track
 
 from tcc import registry
+from tcc.errors import BusyError, LostServerError, TrackingError
 from tcc.report.build import build_report
 from tcc.report.mirror import study_copy
 from tcc.report.study import Study, read_study
 from tcc.stores import Store, to_json
-from tcc.tracking import (
-    Copy,
-    LostServerError,
-    Remote,
-    Tracker,
-    TrackingError,
-    TrialCopy,
-    by_step,
-)
+from tcc.tracking import Copy, Remote, Tracker, TrialCopy, by_step
 
 MEMORY_FILE = "synced.json"
 CONFIRM_AFTER_S = (0.0, 1.0, 3.0)  # a server may take a moment to show what it was given
@@ -55,6 +48,7 @@ class SyncResult:
             "already": self.already,
             "failed": self.failed,
             "skipped": self.skipped,
+            "lost": self.lost,
         }
 
     def lines(self) -> Iterator[str]:
@@ -74,9 +68,10 @@ class SyncResult:
 
 
 def sync_study(study: str, store: Store, console: Console | None = None) -> SyncResult:
-    """Pushes what the tracker's server lacks of a study; any number of times.
+    """Pushes what the tracker's server lacks of a study; any number of times, and by any number of
+    processes at once: each run is one's alone while it is pushed.
 
-    ``console``: where a bar may show how far it is.
+    ``store``: open for writing. ``console``: where a bar may show how far it is.
 
     Raises:
         StoreError, RecordError: as `read_study`.
@@ -95,26 +90,37 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
         lacking = remote.lacking(unsure)
         memory.add(copy for copy in unsure if copy.id not in lacking)
         unsure = [copy for copy in unsure if copy.id in lacking]
-        memory.add(_confirmed(_push(unsure, remote, result, console), remote, result))
+        memory.add(_confirmed(_push(unsure, store, remote, result, console), remote, result))
     except LostServerError as error:
         result.lost = str(error)
-        left = [copy.id for copy in unsure if copy.id not in result.pushed]
-        result.failed |= {id: str(error) for id in left if id not in result.failed}
-    asked = {copy.id for copy in unsure}
-    result.already = [copy.id for copy in copies if copy.id not in asked]
+        result.pushed.clear()  # none of them was confirmed
+        left = [copy.id for copy in unsure if copy.id not in result.skipped]
+        result.failed = dict.fromkeys(left, result.lost) | result.failed
+    told = {*result.pushed, *result.failed, *result.skipped}
+    result.already = [copy.id for copy in copies if copy.id not in told]
     remote.settle(copy.id for copy in copies if memory.has(copy))
     return result
 
 
 def _push(
-    copies: Sequence[Copy], remote: Remote, result: SyncResult, console: Console | None
+    copies: Sequence[Copy],
+    store: Store,
+    remote: Remote,
+    result: SyncResult,
+    console: Console | None,
 ) -> list[Copy]:
     """Pushes one after the other; gives those that went through."""
     pushed = []
     quiet = console is None or not console.is_terminal
     for copy in track(copies, "sync", console=console, transient=True, disable=quiet):
         try:
-            remote.push(copy)
+            with store.working_on(copy.id, ""):
+                if not remote.lacking([copy]):  # another process has pushed it meanwhile
+                    pushed.append(copy)
+                    continue
+                remote.push(copy)
+        except BusyError as error:
+            result.skipped[copy.id] = str(error)
         except LostServerError:
             raise
         except TrackingError as error:
@@ -143,7 +149,8 @@ def _confirmed(pushed: Sequence[Copy], remote: Remote, result: SyncResult) -> li
 def _trial_copies(found: Study, store: Store, skipped: dict[str, str]) -> Iterator[TrialCopy]:
     """The trials that were begun and that nobody works on now."""
     for trial in found.plan:
-        outcome = store.failure(trial.id) or store.record(trial.id)
+        failed = found.states[trial.id].state == "failed"
+        outcome = store.failure(trial.id) if failed else store.record(trial.id)
         rows = _StoredRows(store, trial.id)
         seal, num_steps, last_step = hashlib.sha256(), 0, None
         for step, values in by_step(rows):

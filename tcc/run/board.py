@@ -35,6 +35,7 @@ class Board:
         self._states = dict(states)
         self._eta = eta
         self._running: dict[str, Progress | None] = {}
+        self._elsewhere: dict[str, str] = {}  # running trial → who runs it, where this run does not
         self._begun = time.monotonic()
 
     @property
@@ -53,6 +54,7 @@ class Board:
         self._states[id] = state
         if state == "running":
             self._running[id] = None
+            self._elsewhere[id] = event.because if event.state == "running" else ""
             return
         self._running.pop(id, None)
         if state == "done" and event.seconds is not None:
@@ -101,7 +103,7 @@ class Board:
         for id, progress in list(self._running.items())[:ROWS]:
             label = Text(self._trials[id].label, overflow="ellipsis", no_wrap=True)
             if progress is None:
-                table.add_row(label, "starting")
+                table.add_row(label, self._elsewhere[id] or "starting")
                 continue
             table.add_row(
                 label,

@@ -69,8 +69,8 @@ class Cluster:
         Raises:
             ClusterError: the node that this process belongs to is lost; without it nothing can run.
         """
-        if not self.by_client:
-            self._check_own_processes()
+        if trouble := self.trouble():
+            raise ClusterError(trouble)
         if time.monotonic() - self._read_at > max_age_s:
             alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
             if not self.by_client and self._ray.get_runtime_context().get_node_id() not in alive:
@@ -79,12 +79,16 @@ class Cluster:
             self._read_at = time.monotonic()
         return self._nodes
 
-    def _check_own_processes(self) -> None:
-        """Ray itself takes long to notice that a part of it, which this process started, is gone,
-        and then aborts this process."""
-        for kind, infos in self._ray._private.worker._global_node.all_processes.items():
-            if kind in VITAL and any(info.process.poll() is not None for info in infos):
-                raise ClusterError(f"Ray's {kind} on this machine has died; {GO_ON}")
+    def trouble(self) -> str:
+        """What is gone of the Ray that this process started, "" for nothing. Ray itself takes long
+        to notice."""
+        if self.by_client:
+            return ""
+        started = self._ray._private.worker._global_node.all_processes
+        for kind in VITAL:
+            if any(it.process.poll() is not None for it in started.get(kind, ())):
+                return f"Ray's {kind} on this machine has died; {GO_ON}"
+        return ""
 
 
 @contextmanager
@@ -100,7 +104,6 @@ def connect(address: str | None) -> Iterator[Cluster]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     with _environment(address == "local"), _silent_stdout():
         import ray
-        from ray.exceptions import RayError
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         if ray.is_initialized():
@@ -108,7 +111,7 @@ def connect(address: str | None) -> Iterator[Cluster]:
             return
         try:
             _init(ray, address)
-        except (OSError, RuntimeError, ValueError, RayError) as error:
+        except Exception as error:  # no narrower one: where a node dies at its start, Ray raises it
             raise ClusterError(_why(address, error)) from error
         try:
             with _ended_by_sigterm():

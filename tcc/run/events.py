@@ -13,7 +13,8 @@ class Outcome:
     """How one attempt at a trial ended, as its worker says.
 
     ``how``: done; failed; busy, where another process works on the trial; interrupted, with its
-    state saved; store, where that cannot be used. ``untracked``: why it is not mirrored online.
+    state saved; store, where that cannot be used; lost, with its process before it began, as Tune
+    says. ``untracked``: why it is not mirrored online.
     """
 
     how: str

@@ -14,7 +14,6 @@ from tcc.records import Progress, TrialSpec
 
 IN_A_ROW = {"process": 5, "memory": 3, "node": 30}  # without coming further, by what was lost
 IN_ALL = 100
-PHASES = ("train", "evaluate", "ended")
 
 _OF_MEMORY = ("low on memory", "memory usage threshold", "OutOfMemory")
 _OF_NODE = ("its node has died", "node has crashed", "node was", "is unavailable", "SIGTERM")
@@ -45,7 +44,7 @@ class Losses:
 
     def __init__(self, progress: Callable[[str], Progress | None]):
         self._progress = progress
-        self._best: dict[str, tuple[int, int]] = {}  # trial → how far it had come at a loss
+        self._best: dict[str, tuple[bool, int]] = {}  # trial → how far it had come at a loss
         self._in_a_row: dict[str, Counter[str]] = {}
         self._by_trial: Counter[str] = Counter()
 
@@ -60,8 +59,8 @@ class Losses:
             StoreError: as ``progress``.
         """
         id, last = trial.id, self._progress(trial.id)
-        at = (PHASES.index(last.phase), last.step) if last and last.phase in PHASES else (-1, 0)
-        if at > self._best.get(id, (-2, 0)):
+        at = (last.phase == "evaluate", last.step) if last else (False, 0)
+        if id not in self._best or at > self._best[id]:
             self._best[id], self._in_a_row[id] = at, Counter()
         self._in_a_row[id][loss.what] += 1
         self._by_trial[id] += 1

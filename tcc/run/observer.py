@@ -30,21 +30,12 @@ class WorkerObserver:
         trackers: Mapping[str, Mapping[str, Any]],
         stop: Callable[[], bool],
     ):
+        self._trial, self._store, self._study = trial, store, study
         self._stop = stop
+        self._trackers = dict(trackers)  # not started yet: another process may work on the trial
         self._runs: list[TrackedRun] = []
         self._troubles: list[str] = []
         self._reported_at = -REPORT_EVERY_S
-        for name, settings in trackers.items():
-            tracker: Tracker = registry.load("tracking", name)
-            self._runs.append(
-                tracker.start(
-                    settings,
-                    trial=trial,
-                    study=study,
-                    directory=store.directory,
-                    past=partial(store.metrics, trial.id),
-                )
-            )
 
     def progress(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -53,10 +44,12 @@ class WorkerObserver:
             tune.report(asdict(progress))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._start()
         for run in self._runs:
             run.log(step, values)
 
     def finished(self, outcome: TrialRecord | FailureRecord) -> None:
+        self._start()
         self._finish(outcome)
 
     def close(self) -> str:
@@ -64,6 +57,19 @@ class WorkerObserver:
         gives why it is not mirrored online, "" where it is or is not meant to be."""
         self._finish(None)
         return "; ".join(filter(None, self._troubles))
+
+    def _start(self) -> None:
+        while self._trackers:
+            name, settings = self._trackers.popitem()
+            tracker: Tracker = registry.load("tracking", name)
+            run = tracker.start(
+                settings,
+                trial=self._trial,
+                study=self._study,
+                directory=self._store.directory,
+                past=partial(self._store.metrics, self._trial.id),
+            )
+            self._runs.append(run)
 
     def _finish(self, outcome: TrialRecord | FailureRecord | None) -> None:
         while self._runs:

@@ -6,12 +6,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from tcc.errors import StoreError
 from tcc.plan import TrialState, estimate, ledger
 from tcc.plan.capacity import refuse_oversize
 from tcc.records import Plan, TrialSpec
+from tcc.run.bailing import bailing_out
 from tcc.run.cluster import connect
 from tcc.run.display import display
 from tcc.run.outcome import RunOutcome, RunSettings, outcome
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from tcc.run.drive import Driven
 
 LEFT = ("new", "blocked")
+PRUNED_AT_ONCE = 8
 
 
 def run_plan(
@@ -76,13 +81,19 @@ def run_plan(
             "trackers": json.dumps(settings.trackers),
         }
         driven = _run(plan, store, states, to_run, address, settings, recorder, common)
+        if not isinstance(driven.cause, KeyboardInterrupt):
+            _prune(driven.states, store)
         if driven.cause is not None:
             raise driven.cause
         states, expected_s = driven.states, recorder.expected_s
-        for id in driven.seconds:
-            if states[id].state == "done":
-                store.prune(id)
     return outcome(plan, states, time.monotonic() - begun, expected_s)
+
+
+def _prune(states: Mapping[str, TrialState], store: Store) -> None:
+    """Frees what done trials need no more."""
+    done = [id for id, state in states.items() if state.state in ("done", "cached")]
+    with ThreadPoolExecutor(PRUNED_AT_ONCE) as pool, suppress(StoreError):  # buckets are slow
+        list(pool.map(store.prune, done))
 
 
 def _trained(plan: Plan, states: Mapping[str, TrialState]) -> set[str]:
@@ -126,7 +137,7 @@ def _run(
             grace_s=settings.grace_s,
         )
         stopping = Stopping(settings.grace_s, lambda: tell(recorder.name), watcher.note)
-        with stopping.on_signals():
+        with stopping.on_signals(), bailing_out(cluster.trouble, stopping):
             if cluster.by_client:
                 driven = drive_on_head(work, store.uri, stopping, watcher)
             else:

@@ -14,7 +14,6 @@ from tcc.run.losses import Loss, Losses
 from tcc.run.ready import Ready
 from tcc.stores import Store
 
-OVER = ("failed", "skipped")
 VISIBLE_WITHIN_S = 90.0  # how long a network file system may hide what another node wrote
 LOOK_EVERY_S = 2.0  # at trials that another run works on
 HEARS_WITHIN_S = 5.0  # this process, too, that the run is to stop, once a worker did
@@ -58,7 +57,7 @@ class Schedule:
         self._given_up: set[str] = set()
         self._stopping = False
         for trial in plan:
-            if not self._parents(trial, self._usable.__contains__):
+            if not self._usable.issuperset(trial.needs):
                 continue
             state = states[trial.id]
             if state.record is not None:
@@ -135,15 +134,15 @@ class Schedule:
             StoreError: it cannot be read or written, by this process or by a worker.
         """
         while self._lost:
-            id, loss = self._lost[0]
-            if id in self.given:
-                self._settle_lost(id, loss)
-            self._lost.pop(0)
+            self._settle_lost(*self._lost.pop(0))
         for id, (outcome, at) in list(self._ended.items()):
             if outcome.how == "busy":
                 self._take_back(id)
                 if not self._leave(id, to_own=True):
                     self._again(id)
+            elif outcome.how == "lost":
+                self._settle_lost(id, Loss.told(outcome.reason))
+                self._hand_out_again(id, outcome)
             elif outcome.how in ("interrupted", "store"):
                 self._settle_interrupted(id, outcome, at)
             else:
@@ -172,6 +171,8 @@ class Schedule:
             self._fail(id, found.because or unseen)
 
     def _settle_lost(self, id: str, loss: Loss) -> None:
+        if id not in self.given:
+            return
         given_up, said = self.losses.add(self._trials[id], loss)
         if given_up:
             self._given_up.add(id)
@@ -185,12 +186,16 @@ class Schedule:
             if time.monotonic() - at < HEARS_WITHIN_S:
                 return
             self._settle_lost(id, Loss(what="process", how=f"ended ({outcome.reason})"))
+        self._hand_out_again(id, outcome)
+        if outcome.how == "store" and not self._stopping:
+            raise StoreError(outcome.reason)
+
+    def _hand_out_again(self, id: str, outcome: Outcome) -> None:
+        """Puts a trial back, unless it was given up."""
         if id in self.given:
             self._take_back(id)
             self._become(id, TrialState(id=id, state="new", because=outcome.reason))
             self._again(id)
-        if outcome.how == "store" and not self._stopping:
-            raise StoreError(outcome.reason)
 
     def _look_aside(self, id: str) -> None:
         """Looks again at a trial that another run works on."""
@@ -264,22 +269,26 @@ class Schedule:
             return
         root = id if state.state == "failed" else state.because
         for child in self._children[id]:
-            if child in self._waiting:
-                self._give_up(child, TrialState(id=child, state="skipped", because=root))
-            else:
-                self._look_at(self._trials[child])
+            self._skip(child, root)
+
+    def _skip(self, id: str, root: str) -> None:
+        """Skips a trial; below one that is done, those that wait: they build on all their
+        ancestors' weights."""
+        if id in self._waiting:
+            self._give_up(id, TrialState(id=id, state="skipped", because=root))
+            return
+        for child in self._children[id]:
+            self._skip(child, root)
 
     def _look_at(self, trial: TrialSpec) -> None:
         """Decides about a trial one of whose parents is settled now."""
         id = trial.id
-        if id in self._waiting and self._parents(trial, self._usable.__contains__):
+        if not self._usable.issuperset(trial.needs):
+            return
+        if id in self._waiting:
             if not self._concluded(trial):
                 self._make_ready(trial)
-        elif (
-            self.states[id].state == "cached"
-            and self._parents(trial, lambda id: id in self._usable or self.states[id].state in OVER)
-            and not self._concluded(trial)
-        ):
+        elif self.states[id].state == "cached" and not self._concluded(trial):
             self._become(id, TrialState(id=id, state="new"))
             self._again(id)
 
@@ -293,7 +302,3 @@ class Schedule:
         elif found.state == "failed":
             self._give_up(trial.id, found)
         return found.state in ("cached", "failed")
-
-    @staticmethod
-    def _parents(trial: TrialSpec, are: Callable[[str], bool]) -> bool:
-        return all(are(need) for need in trial.needs)

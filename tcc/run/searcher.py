@@ -1,6 +1,6 @@
-"""The ends that Tune talks to: a searcher that hands out ready trials, a scheduler that drops those
-that may not start any more, a callback that hears what became of them. All only translate; the
-`Schedule` decides."""
+"""The ends that Tune talks to: a searcher that hands out ready trials, a scheduler that says which
+starts next, a callback that hears what became of them. All only translate; the `Schedule` decides.
+"""
 
 from __future__ import annotations
 
@@ -51,21 +51,35 @@ class DependencySearcher(Searcher):
         return {}  # Tune pickles what it is given; open stores and terminals do not
 
 
-class Dropping(FIFOScheduler):
-    """First in, first out, but for trials that are not wanted any more before they start."""
+class Placing(FIFOScheduler):
+    """First in, first out, but for trials that are not wanted any more before they start, and those
+    whose own process is starting: Tune would give them another one, and end that."""
 
     def __init__(self, schedule: Schedule):
         super().__init__()
         self._schedule = schedule
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        pending: dict[str, Trial] = {}
         for trial in list(tune_controller.get_live_trials()):
-            if trial.status == Trial.PENDING and not self._schedule.wants(trial.config["id"]):
+            if trial.status != Trial.PENDING:
+                continue
+            if self._schedule.wants(trial.config["id"]):
+                pending[trial.config["id"]] = trial
+            else:
                 tune_controller.stop_trial(trial)
-        return super().choose_trial_to_run(tune_controller)
+        in_order = (pending[id] for id in self._schedule.given if id in pending)
+        return next((trial for trial in in_order if not _starts(tune_controller, trial)), None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _starts(wrapped: Any, trial: Trial) -> bool:
+    """Whether a trial's own process has its place on a node and is starting."""
+    controller = wrapped._tune_controller
+    actor = controller._trial_to_actor.get(trial)
+    return actor is not None and controller._actor_manager.is_actor_started(actor)
 
 
 class ScheduleCallback(tune.Callback):
@@ -101,8 +115,8 @@ class ScheduleCallback(tune.Callback):
             self._watcher.note(f"{outcome.untracked}; `tcc sync {study}` catches up")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        reason = f"Ray Tune gave it up: {_last_error(trial)[-300:]}"
-        self._schedule.ended(trial.config["id"], Outcome(how="failed", reason=reason))
+        # Tune gives up what it had not started yet, such as when an idle process turns out dead.
+        self._schedule.ended(trial.config["id"], Outcome(how="lost", reason=_last_error(trial)))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._pulse.beat()

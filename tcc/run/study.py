@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 
 from tcc import registry
@@ -16,6 +17,8 @@ from tcc.run.plan import run_plan
 from tcc.search import Policy
 from tcc.spec import SweepSpec, parse_spec, resolved_yaml
 from tcc.stores import Store
+
+RETRIED = "retried.json"  # in the study's folder
 
 
 def run_study(
@@ -80,14 +83,27 @@ def _planned(study: str, store: Store) -> Iterable[TrialSpec]:
 
 def _revived(plan: Plan, store: Store, before: Collection[str]) -> set[str]:
     """Clears the plan's failures; gives what failed or was skipped, or came to the plan since (a
-    file that was mended changes the ids of all that read it), and all that these stand on."""
-    revived: set[str] = set()
-    states = ledger(plan, store)
-    for trial in reversed(plan.trials):
+    file that was mended changes the ids of all that read it), and all that these stand on; what an
+    earlier retry came not to, too."""
+    asked, states = _asked(plan.study, store), ledger(plan, store)
+    for trial in plan:
         anew = trial.id not in before and states[trial.id].state in ("new", "blocked")
         if anew or states[trial.id].state in ("failed", "skipped"):
-            revived.add(trial.id)
+            asked.add(trial.id)
+    asked &= {id for id, state in states.items() if state.state != "cached"}
+    store.write_study(plan.study, RETRIED, json.dumps(sorted(asked)))  # before anything is cleared
+    revived = set(asked)
+    for trial in reversed(plan.trials):
+        if trial.id in asked:
             store.clear_failure(trial.id)
         if trial.id in revived:
             revived.update(trial.needs)
     return revived
+
+
+def _asked(study: str, store: Store) -> set[str]:
+    """The trials that earlier retries were to try again."""
+    try:
+        return set(json.loads(store.read_study(study, RETRIED) or "[]"))
+    except (ValueError, TypeError):  # torn: then the failures that are left count alone
+        return set()

@@ -7,6 +7,7 @@ their own, so that a head that does not answer never holds up a training.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import lru_cache
 
 from ray.exceptions import RayError
@@ -21,8 +22,13 @@ KEY = "stop"
 
 
 def tell(run: str) -> None:
-    """Tells all processes of a run that it stops."""
-    _internal_kv_put(KEY, "1", namespace=_namespace(run))
+    """Tells all processes of a run that it stops; does not wait for a head that may be gone."""
+
+    def put() -> None:
+        with suppress(RayError, OSError, RuntimeError):
+            _internal_kv_put(KEY, "1", namespace=_namespace(run))
+
+    threading.Thread(target=put, daemon=True, name="tell").start()
 
 
 @lru_cache(maxsize=1)  # one thread a process: an actor belongs to one run

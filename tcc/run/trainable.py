@@ -56,8 +56,10 @@ def _outcome(config: Mapping[str, Any]) -> Outcome:
     attempted = partial(attempt, trial, store, observer, study=study, run=run, stop=stop)
     how, reason = _attempt(attempted, trial, store, observer)
     untracked = observer.close()
-    if how != "store":
+    try:
         store.flush()
+    except StoreError as error:
+        how, reason = "store", str(error)
     return Outcome(how=how, reason=reason, untracked=untracked)
 
 

@@ -17,7 +17,7 @@ from tcc.errors import ClusterError
 from tcc.run.events import Watcher
 from tcc.run.pulse import Pulse
 from tcc.run.schedule import Schedule
-from tcc.run.searcher import DependencySearcher, Dropping, ScheduleCallback
+from tcc.run.searcher import DependencySearcher, Placing, ScheduleCallback
 from tcc.run.worker import Worker
 
 
@@ -43,7 +43,7 @@ def fit(
             tune.with_resources(Worker, _bundle),
             tune_config=tune.TuneConfig(
                 search_alg=DependencySearcher(schedule, pulse, dict(common)),
-                scheduler=Dropping(schedule),
+                scheduler=Placing(schedule),
                 num_samples=-1,
                 max_concurrent_trials=max_concurrent,
                 reuse_actors=True,

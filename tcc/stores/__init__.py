@@ -27,8 +27,9 @@ from tcc.errors import StoreError
 from tcc.stores._lease import Lease
 from tcc.stores._serial import from_json, to_json
 from tcc.stores._store import Store
+from tcc.stores._work import Share
 
-__all__ = ["Backend", "Lease", "Stamp", "Store", "from_json", "open_store", "to_json"]
+__all__ = ["Backend", "Lease", "Share", "Stamp", "Store", "from_json", "open_store", "to_json"]
 
 
 class Stamp(NamedTuple):

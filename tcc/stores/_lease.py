@@ -41,7 +41,8 @@ class Lease:
     def __init__(self, backend: Backend, holder: Holder, number: int):
         self.lost = False
         self.holder = holder
-        self._backend, self._number = backend, number
+        self.number = number
+        self._backend = backend
         self._text = to_json(holder).encode()
         self._key = lease_key(holder.trial, number)
         self._lock = threading.Lock()  # against a renewal while it is given free
@@ -83,12 +84,12 @@ class Lease:
         try:
             there = numbers(self._backend, self.holder.trial)
             for number in there:
-                if number < self._number:
+                if number < self.number:
                     self._backend.delete(lease_key(self.holder.trial, number))
         except BaseException:
             self._backend.delete(self._key)  # or nobody could work on it for a while
             raise
-        if max(there, default=0) > self._number:
+        if max(there, default=0) > self.number:
             self._backend.delete(self._key)
             return False
         _renewals.add(self)
@@ -111,7 +112,7 @@ class Lease:
         this one is gone."""
         if self.lost:
             return
-        above = max(numbers(self._backend, self.holder.trial), default=0) > self._number
+        above = max(numbers(self._backend, self.holder.trial), default=0) > self.number
         if above or self._backend.get(self._key) != self._text:
             self.lost = True
             log.warning("trial %s was taken over by another process", self.holder.trial)
@@ -149,7 +150,11 @@ class _Renewals:
             with self._lock:
                 leases = tuple(self._leases)
             for lease in leases:
-                lease.renew()
+                try:
+                    lease.renew()
+                except Exception:  # the other leases need this thread, and so does the next try
+                    trial = lease.holder.trial
+                    log.exception("the lease of trial %s could not be renewed", trial)
 
 
 _renewals = _Renewals()

@@ -22,6 +22,7 @@ CHECKPOINT, LAST, STATE = "checkpoint.safetensors", "last.safetensors", "trainin
 ABANDONED_S = 86400.0  # after which an unfinished file has no writer any more
 
 _UNFINISHED = re.compile(r"\..+\.([0-9a-f]+)\.tmp")
+_PREVIEW = re.compile(r"\..+\.\d+-[0-9a-f]+")  # an unfinished one, as `formats` names it
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
@@ -70,9 +71,14 @@ class Upkeep(Work):
 
     def _needless(self, id: str) -> Iterator[tuple[str, int]]:
         mine = id in self._leases
-        if self._result(id) is not None and (mine or self.holder(id) is None):
-            for file in (STATE, LAST):
-                yield from _sizes(self._backend.stamps(trial_key(id, file)))
+        previews = self._backend.stamps(trial_key(id, "previews", "*", ".*"))
+        if mine or self.holder(id) is None:  # asked last: who wrote what is listed is gone
+            for key, stamp in previews.items():
+                if _PREVIEW.fullmatch(key.rpartition("/")[2]):
+                    yield key, stamp.size
+            if self._result(id) is not None:
+                for file in (STATE, LAST):
+                    yield from _sizes(self._backend.stamps(trial_key(id, file)))
         old = self._now() - ABANDONED_S
         for pattern in (trial_key(id, ".*.tmp"), trial_key(id, "*", ".*.tmp")):
             for key, stamp in self._backend.stamps(pattern).items():

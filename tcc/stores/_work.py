@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcc.records import Holder
 from tcc.stores._files import Files, named, trial_key
@@ -15,6 +15,13 @@ from tcc.stores._lease import Lease, take
 
 if TYPE_CHECKING:
     from tcc.stores import Backend
+
+
+class Share(NamedTuple):
+    """Whose work on a trial another process takes part in; see `Work.sharing`."""
+
+    holder: Holder
+    number: int  # of the lease
 
 
 class Work(Files):
@@ -44,6 +51,25 @@ class Work(Files):
         finally:
             del self._leases[id]
             lease.release()
+
+    def share(self, id: str) -> Share | None:
+        """What a process needs to take part in this store's work on a trial; None: no work."""
+        lease = self._leases.get(id)
+        return None if lease is None else Share(lease.holder, lease.number)
+
+    @contextmanager
+    def sharing(self, share: Share | None) -> Iterator[None]:
+        """Within the block, this store writes of a trial as `working_on` has it, under the lease
+        of the process that gave the share and renews it; without one, as who holds no lease."""
+        if share is None:
+            yield
+            return
+        id = share.holder.trial
+        self._leases[id] = Lease(self._backend, *share)
+        try:
+            yield
+        finally:
+            del self._leases[id]
 
     def holder(self, id: str) -> Holder | None:
         """Who works on a trial; None: nobody that is living."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from tcc.errors import StoreError
 from tcc.stores import Backend, Stamp
 from tcc.stores._disk import link, reading, sync, writing
 from tcc.stores._process import mark
+
+T = TypeVar("T")
 
 CLOCK_S = 600.0  # for which a disk's clock is known by one look at it
 
@@ -31,7 +35,7 @@ class FolderBackend(Backend):
 
     def check_writable(self) -> None:
         probe = _beside(self._root / "probe")
-        with writing(self._root):
+        with writing(self._root), _gone_after(probe):
             if self._root.exists() and not self._root.is_dir():
                 raise StoreError(f"store {self.uri} is a file; give a folder, or a new path")
             self._root.mkdir(parents=True, exist_ok=True)
@@ -41,19 +45,17 @@ class FolderBackend(Backend):
     def get(self, key: str) -> bytes | None:
         path = self._root / key
         with reading(path):
-            try:
-                return path.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            return _if_there(path.read_bytes)
 
     def peek(self, key: str, count: int) -> bytes | None:
         path = self._root / key
+
+        def begin() -> bytes:
+            with path.open("rb", buffering=0) as file:
+                return file.read(count)
+
         with reading(path):
-            try:
-                with path.open("rb", buffering=0) as file:
-                    return file.read(count)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+            return _if_there(begin)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         with self._replacing(key, durable) as path:
@@ -107,16 +109,19 @@ class FolderBackend(Backend):
 
     def stamp(self, key: str) -> Stamp | None:
         path = self._root / key
-        with reading(path):
+
+        def look() -> os.stat_result:
+            handle = os.open(path, os.O_RDONLY)  # opened: NFS asks its server only then
             try:
-                handle = os.open(path, os.O_RDONLY)  # opened: NFS asks its server only then
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            try:
-                found = os.fstat(handle)
+                return os.fstat(handle)
             finally:
                 os.close(handle)
-        return Stamp(found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+
+        with reading(path):
+            found = _if_there(look)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        return Stamp(found.st_size, found.st_mtime)
 
     def stamps(self, pattern: str) -> dict[str, Stamp]:
         with reading(self._root / pattern, "listed"):
@@ -180,6 +185,20 @@ def _gone_after(path: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             path.unlink()
+
+
+def _if_there(read: Callable[[], T]) -> T | None:
+    """What is read of a file; None where there is none. NFS calls one stale that was replaced or
+    deleted after it was opened: who opens it again finds the new one."""
+    for _ in range(2):
+        try:
+            return read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return None
 
 
 def _write_new(target: Path, data: bytes, durable: bool) -> bool:

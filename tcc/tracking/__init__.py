@@ -17,19 +17,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from tcc.errors import TccError
 from tcc.records import FailureRecord, TrialRecord, TrialSpec
 
 Cell = str | int | float | bool | None
 Rows = Iterable[Mapping[str, Any]]  # metrics: each with its ``step``; steps never fall
-
-
-class TrackingError(TccError):
-    """Raised by `Tracker.connect` and by a `Remote`: a run cannot be pushed."""
-
-
-class LostServerError(TrackingError):
-    """Raised when a tracker's server no longer answers: nothing more can be pushed now."""
 
 
 class TrackerParams(BaseModel):

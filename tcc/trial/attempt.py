@@ -90,12 +90,12 @@ def _ending(trial: TrialSpec, store: Store, lease: Lease) -> Iterator[None]:
     finally:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # the process may idle beside others on the same GPU
-        if not lease.lost:
-            _tell_ended(trial, store)
+        _tell_ended(trial, store, lease)
 
 
-def _tell_ended(trial: TrialSpec, store: Store) -> None:
+def _tell_ended(trial: TrialSpec, store: Store, lease: Lease) -> None:
     try:
+        lease.check()  # another's to tell; a rank may have found out before this process
         if (last := store.progress(trial.id)) is not None:
             store.write_progress(replace(last, phase="ended", eta_s=0.0))
     except (BusyError, StoreError) as error:

@@ -47,11 +47,11 @@ def run(trial: TrialSpec, store: Store, listener: Listener, stop: Stop) -> Train
     count = trial.recipe.train.devices
     place_of(trial, 0, count)  # too few devices are told before any process starts
     context = multiprocessing.get_context("spawn")
-    asked, log = context.Event(), store.log_path(trial.id)
+    asked, log, share = context.Event(), store.log_path(trial.id), store.share(trial.id)
     with _meeting() as meeting, _ended() as ranks:
         for rank in range(count):
             line, end = context.Pipe(duplex=False)
-            arguments = (trial, store.uri, log, rank, meeting, end, asked)
+            arguments = (trial, store.uri, share, log, rank, meeting, end, asked)
             process = context.Process(target=run_rank, args=arguments)
             ranks.append(_Rank(process, line))
             process.start()

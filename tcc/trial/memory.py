@@ -6,7 +6,7 @@ import gc
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -15,6 +15,8 @@ from tcc.errors import MemoryExceededError
 from tcc.formats.sample import Batch
 
 GIB = 2**30
+PROC = Path("/proc/self")
+CGROUPS = Path("/sys/fs/cgroup")
 _SAYINGS = (  # of the many that are no error of a kind of their own
     "can't allocate memory",  # torch's allocator on the CPU
     "not enough memory",
@@ -43,13 +45,36 @@ def in_use(device: torch.device) -> str:
             f"{device} ({torch.cuda.get_device_name(device)}), of whose {total / GIB:.2f} GiB "
             f"{(total - free) / GIB:.2f} are in use, {mine / GIB:.2f} by this trial{within}"
         )
-    page = os.sysconf("SC_PAGE_SIZE")
-    addressed, resident = (int(x) * page for x in Path("/proc/self/statm").read_text().split()[:2])
+    addressed, resident, page = 0, 0, os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError):  # not every system tells
+        addressed, resident = (int(x) * page for x in (PROC / "statm").read_text().split()[:2])
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:
-        return f"the CPU, with {addressed / GIB:.2f} of the {limit / GIB:.2f} GiB allowed in use"
-    total = os.sysconf("SC_PHYS_PAGES") * page
-    return f"the CPU, with {resident / GIB:.2f} of the machine's {total / GIB:.2f} GiB in use"
+        taken, total, whose = addressed, limit, "the {} GiB allowed"
+    elif group := _control_group():
+        (total, taken), whose = group, "its control group's {} GiB"
+    else:
+        taken, total, whose = resident, os.sysconf("SC_PHYS_PAGES") * page, "the machine's {} GiB"
+    share = f"{taken / GIB:.2f} of " if taken else ""
+    return f"the CPU, with {share}{whose.format(f'{total / GIB:.2f}')}{' in use' * bool(share)}"
+
+
+def _control_group() -> tuple[int, int] | None:
+    """Bytes that this process's control groups, as in a container, allow and that are taken of
+    them: of the tightest; None without a limit."""
+    found = []
+    with suppress(OSError):
+        for line in (PROC / "cgroup").read_text().splitlines():
+            if not line.startswith("0::"):
+                continue
+            inner = CGROUPS / line[3:].lstrip("/")
+            for folder in (inner, *inner.parents):
+                with suppress(OSError, ValueError):  # "max", or no such file: no limit
+                    limit, taken = (folder / f"memory.{x}" for x in ("max", "current"))
+                    found.append((int(limit.read_text()), int(taken.read_text())))
+                if folder == CGROUPS:
+                    break
+    return min(found, default=None)
 
 
 def said(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch.backends import cudnn
 
-from tcc.errors import StoreError
+from tcc.errors import BusyError, LostProcessError, StoreError
 from tcc.records import TrialSpec
 from tcc.trial import memory
 from tcc.trial.loading import worker_died
@@ -47,22 +47,33 @@ def settled(trial: TrialSpec, place: Place) -> Iterator[None]:
     try:
         with memory.explained(place.device, "what comes before and after the steps", _FIX):
             yield
-    except OSError as error:
-        if error.errno not in _NO_DISK:
-            raise
-        raise StoreError(
-            f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-        ) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):  # which torch raises wherever the loop is
-            raise
-        raise worker_died(error) from error
+    except (BusyError, LostProcessError, StoreError):
+        raise
+    except Exception as error:
+        if (refused := _no_disk(error)) is not None:
+            raise StoreError(
+                f"{refused.filename or 'a file'} cannot be written ({refused.strerror}): free "
+                "space, or make it writable; what was done is kept, and the same command goes on "
+                "from it"
+            ) from error
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            raise worker_died(error) from error  # which torch raises wherever the loop is
+        raise
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(exact, warn_only=only_warns)
         cudnn.deterministic, cudnn.allow_tf32 = flags
         if place.on_gpu and share < 1:
             torch.cuda.set_per_process_memory_fraction(1.0, place.device)
+
+
+def _no_disk(error: BaseException | None) -> OSError | None:
+    """The disk's refusal that an error comes of, if it does."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_DISK:
+            return error
+        error = error.__cause__
+    return None
 
 
 @contextmanager

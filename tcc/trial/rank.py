@@ -25,7 +25,7 @@ import torch.distributed as dist
 
 from tcc.errors import TccError, TrialError
 from tcc.records import TrialSpec
-from tcc.stores import open_store
+from tcc.stores import Share, open_store
 from tcc.trial import training
 from tcc.trial.logs import logging_to, print_to
 from tcc.trial.numerics import settled
@@ -55,28 +55,30 @@ class Line:
 
 
 def run_rank(
-    trial: TrialSpec, store_uri: str, log_path: Path, rank: int, meeting: Path, line: Connection,
-    asked: Event,
+    trial: TrialSpec, store_uri: str, share: Share | None, log_path: Path, rank: int,
+    meeting: Path, line: Connection, asked: Event,
 ) -> None:  # fmt: skip
-    """Runs one rank to its end, and says how it ended. ``meeting``: an empty file, by which the
-    ranks find each other; ``asked``: whether to save and end."""
+    """Runs one rank to its end, and says how it ended. ``share``: in the parent's work on the
+    trial; ``meeting``: an empty file, by which the ranks find each other; ``asked``: whether to
+    save and end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent says when to end
         signal.signal(number, signal.SIG_IGN)
     _end_with_parent()
     print_to(log_path)
     with logging_to(log_path, logging.INFO if rank == 0 else logging.ERROR):
-        _run(trial, store_uri, rank, meeting, Line(line), asked)
+        _run(trial, store_uri, share, rank, meeting, Line(line), asked)
 
 
 def _run(
-    trial: TrialSpec, store_uri: str, rank: int, meeting: Path, line: Line, asked: Event
-) -> None:
+    trial: TrialSpec, store_uri: str, share: Share | None, rank: int, meeting: Path, line: Line,
+    asked: Event,
+) -> None:  # fmt: skip
     try:
         place = place_of(trial, rank, trial.recipe.train.devices)
         with settled(trial, place):
             store = open_store(store_uri)
             model = build(trial, store)
-            with _group(place, meeting):
+            with store.sharing(share), _group(place, meeting):
                 stop = asked.is_set if place.first else lambda: False
                 line.say("done", training.run(model, trial, store, place, line, stop))
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,12 @@ KEYS = (  # of the store's files, whose writers are killed
 SAVE_EVERY_S = 0.25
 HANGS_AFTER_S = 240  # without a step or an end
 TWICE = 0.15  # how often the command is given twice at the same time
+
+
+def shuffled(chance: random.Random) -> Iterator[str]:
+    """Targets without end, each as often as `TARGETS` says in every so many."""
+    while True:
+        yield from chance.sample(list(TARGETS), sum(TARGETS.values()), counts=TARGETS.values())
 
 
 class Undisturbed(NamedTuple):
@@ -92,11 +98,18 @@ class Tormentor:
     """Runs one study to its end in one store, with kills at random moments."""
 
     def __init__(
-        self, bench: Bench, overrides: Sequence[str], chance: random.Random, figures: Figures
+        self,
+        bench: Bench,
+        overrides: Sequence[str],
+        figures: Figures,
+        *,
+        targets: Iterator[str],
+        chance: random.Random,
+        tell: Callable[[str], None],
     ):
-        self.bench, self.overrides, self.chance, self.figures = bench, overrides, chance, figures
+        self.bench, self.overrides, self.figures = bench, overrides, figures
+        self.targets, self.chance, self.tell = targets, chance, tell
         self.drivers: list[Command] = []
-        self.tell: Callable[[str], None] = lambda line: None
 
     def run(self, kills: int) -> int:
         """Ends when the study is done; gives how many of the kills were spent."""
@@ -145,8 +158,7 @@ class Tormentor:
 
     def _plan_next(self) -> None:
         """The next kill: soon after steps were made, or at any time, which may be a start."""
-        kinds, weights = list(TARGETS), list(TARGETS.values())
-        self.target = self.chance.choices(kinds, weights)[0]
+        self.target = next(self.targets)
         self.wait_for_steps = self.chance.random() < 0.8
         self.delay_s = self.chance.uniform(0.2, 6.0)
         self.planned, self.armed = time.time(), False
@@ -224,7 +236,7 @@ def kill_study(
 ) -> Figures:
     """``reference``: what the undisturbed study comes to; None: it is run here."""
     figures = Figures(seed=seed)
-    chance = random.Random(seed)
+    chance, targets = random.Random(seed), shuffled(random.Random(seed))
     expected, figures.undisturbed_s = reference or undisturbed(folder / "undisturbed", overrides)
     tell(f"undisturbed: {len(expected)} trials in {figures.undisturbed_s:.0f} s")
     spent = 0
@@ -232,8 +244,9 @@ def kill_study(
         bench = Bench(folder / f"round-{figures.rounds}")
         bench.set(save_every_s=SAVE_EVERY_S)
         with bench.ended():
-            tormentor = Tormentor(bench, overrides, chance, figures)
-            tormentor.tell = tell
+            tormentor = Tormentor(
+                bench, overrides, figures, targets=targets, chance=chance, tell=tell
+            )
             spent += tormentor.run(kills - spent)
             figures.rounds += 1
             last = bench.run(*overrides)

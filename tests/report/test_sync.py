@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tcc.errors import TrackingError
 from tcc.records import SCHEMA, FailureRecord
 from tcc.report.sync import sync_study
-from tcc.tracking import TrackingError
 from tcc.tracking.wandb import PLUGIN
 
 

@@ -140,7 +140,7 @@ def _attempt(
     began = time.time()
     what, _, detail = trial.label.partition(" ")
     (store.directory / f"begun-{trial.id}").touch()
-    if what == "meet" and not _all_begun(store, detail.split(",")):
+    if what == "meet" and not all_begun(store, detail.split(",")):
         what = "fail"
     if what == "die" and (detail != "once" or not _seen(store, trial)):
         _note(store, trial, began)
@@ -168,7 +168,7 @@ def _attempt(
         )
         store.fail(outcome)
     else:
-        outcome = _commit(trial, store, study, time.time() - began)
+        outcome = commit(trial, store, study, time.time() - began)
     _note(store, trial, began)  # now that it is in the store: a kill may take the note, no more
     observer.finished(outcome)
     return outcome
@@ -186,7 +186,9 @@ def no_op(
     """Commits a record and nothing else."""
     with store.working_on(trial.id, run):
         store.begin(trial)
-        return _commit(trial, store, study, 0.0)
+        record = commit(trial, store, study, 0.0)
+    observer.finished(record)
+    return record
 
 
 def _train(
@@ -207,7 +209,7 @@ def _train(
             raise KeyboardInterrupt
 
 
-def _commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> TrialRecord:
+def commit(trial: TrialSpec, store: Store, study: str, seconds: float) -> TrialRecord:
     """Trains unless the record stands, then makes the evaluations that are missing."""
     parents = {need: store.checkpoint_sha256(need) for need in trial.needs}
     provenance = Provenance(
@@ -314,7 +316,8 @@ def _note(store: Store, trial: TrialSpec, began: float) -> None:
         file.write(json.dumps(note) + "\n")
 
 
-def _all_begun(store: Store, ids: list[str]) -> bool:
+def all_begun(store: Store, ids: list[str]) -> bool:
+    """Waits until trials have begun; False: one of them never did."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         if all((store.directory / f"begun-{id}").exists() for id in ids):

@@ -104,6 +104,32 @@ def test_a_node_that_joins_is_used_and_the_trial_of_one_that_goes_runs_elsewhere
     assert err == ""
 
 
+def test_the_trial_of_a_node_that_is_preempted_saves_before_it_is_gone(tmp_path: Path) -> None:
+    from ray._raylet import GcsClient
+    from ray.cluster_utils import Cluster
+    from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    preempted = cluster.add_node(num_cpus=1)
+    driver = start(tmp_path, label="train 150", count=1, address=cluster.address)
+    try:
+        wait_until(lambda: (tmp_path / "steps.jsonl").exists())
+        accepted, why = GcsClient(address=cluster.address).drain_node(
+            preempted.node_id,
+            DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
+            "a test",
+            int((time.time() + 60) * 1000),
+        )
+        assert accepted, why
+        cluster.add_node(num_cpus=1)
+        out, err = driver.communicate()
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 0, err
+    assert "told to go" in out
+    assert [step for _, step, _ in steps(tmp_path)] == list(range(1, 151))
+
+
 def test_what_no_node_of_a_cluster_holds_is_refused_though_all_together_would(
     tmp_path: Path,
 ) -> None:

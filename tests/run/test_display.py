@@ -54,6 +54,12 @@ def test_the_board_shows_counts_and_where_running_trials_are() -> None:
     assert "about 40 s left" in drawn(board), "the child is expected to take as long as the base"
 
 
+def test_the_board_says_who_else_runs_a_trial() -> None:
+    board = Board(PLAN, STATES, Eta(PLAN, {}))
+    board.event(Event(trial=BASE, state="running", because="host:7 of another run"))
+    assert "host:7 of another run" in drawn(board)
+
+
 def test_the_board_draws_a_large_study_in_a_bounded_height() -> None:
     plan = make_plan(*[make_trial(f"t{n}") for n in range(100)])
     board = Board(plan, {trial.id: "new" for trial in plan}, Eta(plan, {}))

@@ -96,3 +96,11 @@ def test_losses_of_each_sort_and_trial_count_apart() -> None:
             assert [losses.add(trial, Loss(what=what, how="died"))[0] for _ in range(2)] == [
                 False
             ] * 2
+
+
+def test_a_state_that_says_ended_hides_no_later_step() -> None:
+    """A trial that was told to end leaves such a state; the next process goes on from it."""
+    at = [progress(5, "ended"), *(progress(step) for step in range(10, 60, 10))]
+    losses = Losses(lambda _: at.pop(0))
+    loss = Loss(what="memory", how="was killed")
+    assert [losses.add(TRIAL, loss)[0] for _ in range(6)] == [False] * 6

@@ -116,6 +116,17 @@ def test_the_files_say_the_same_as_the_outcome(ran: Ran) -> None:
     assert sum(it.state == "cached" for it in states) == ran.outcome.counts["done"]
 
 
+def test_the_run_leaves_a_record(ran: Ran) -> None:
+    (record,) = open_store(ran.store, write=False).runs("test")
+    assert record.counts == ran.outcome.counts
+    assert record.losses == 1 + 5, "one that died once, one that always did"
+    assert not record.interrupted
+    assert len(record.nodes) == 1
+    assert record.expected_s is None, "there was no like trial before"
+    assert 0 < record.bound_s < record.seconds < ran.outcome.seconds
+    assert record.cpu_hours > 0
+
+
 def test_events_are_lines_on_stderr_and_stdout_stays_empty(ran: Ran) -> None:
     assert ran.out == "", "stdout belongs to JSON"
     head, *lines = ran.err.splitlines()
@@ -195,6 +206,18 @@ def test_only_evaluations_where_training_is_not_wanted(tmp_path: Path) -> None:
     assert outcome.exit_code == 0
     assert sorted(order(tmp_path)) == ["a", "a", "b", "b"]
     assert seen == [["a", "b"]]
+
+
+@pytest.mark.slow
+def test_one_line_says_why_trials_are_not_mirrored_online(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(*[make_trial(f"trial{number}") for number in range(3)])
+    outcome = run(plan, tmp_path, trackers={"wandb": {"mode": "online"}})
+    assert outcome.counts == {"done": 3}
+    told = [line for line in capsys.readouterr().out.splitlines() if "tcc sync test" in line]
+    assert len(told) == 1
+    assert "W&B" in told[0]
 
 
 @pytest.mark.slow

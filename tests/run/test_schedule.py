@@ -177,14 +177,34 @@ def test_nothing_starts_from_weights_that_may_still_change(
     assert len(again.order) == len(set(again.order))
 
 
-def test_a_cached_child_of_a_parent_that_fails_anew_serves_on(store: Store, tmp_path: Path) -> None:
+def test_what_stands_on_a_cached_child_of_a_parent_that_fails_anew_is_skipped(
+    store: Store, tmp_path: Path
+) -> None:
     Driver(make_plan(BASE, CHILD), store).run()
     (tmp_path / "store/trials/base/result.json").unlink()
     plan = make_plan(make_trial("base", label="fail"), CHILD, GRANDCHILD)
     assert Driver(plan, store).run() == {
         "base": "failed",
         "child": "cached",
-        "grandchild": "done",
+        "grandchild": "skipped",
+    }
+    assert ledger(plan, store)["grandchild"].because == "base"
+    again = Driver(plan, store)
+    assert again.run()["grandchild"] == "skipped"
+
+
+def test_a_trial_lost_before_it_began_is_handed_out_again(store: Store) -> None:
+    driver = Driver(make_plan(BASE, CHILD), store)
+    dead = Outcome(how="lost", reason="Worker exit detail: killed by SIGKILL.")
+    for times in range(1, IN_A_ROW["process"] + 1):
+        assert driver.schedule.next() is BASE
+        driver.schedule.ended("base", dead)
+        driver.schedule.settle()
+        assert driver.schedule.losses.total == times
+    assert driver.schedule.next() is None
+    assert {id: state.state for id, state in driver.schedule.states.items()} == {
+        "base": "failed",
+        "child": "skipped",
     }
 
 

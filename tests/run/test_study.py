@@ -91,3 +91,11 @@ def test_an_outcome_as_json_and_in_words() -> None:
         "study tiny: 2 done, 1 failed, 1 skipped in 1:01",
         "failed a: loss is nan",
     ]
+
+
+def test_an_outcome_says_what_was_expected() -> None:
+    counts = {"done": 2}
+    outcome = RunOutcome(
+        study="tiny", counts=counts, failed={}, skipped={}, seconds=61.0, expected_s=58.0
+    )
+    assert outcome.summary() == "study tiny: 2 done in 1:01, expected 58 s"

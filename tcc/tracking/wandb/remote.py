@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from tcc.errors import LostServerError, TrackingError
 from tcc.records import FailureRecord, TrialRecord
-from tcc.tracking import Copy, LostServerError, Remote, StudyCopy, TrackingError, by_step
+from tcc.tracking import Copy, Remote, StudyCopy, by_step
 from tcc.tracking.wandb.content import (
     CONTENT,
     TAG_CHARACTERS,
