@@ -82,18 +82,21 @@ def run_plan(
         }
         driven = _run(plan, store, states, to_run, address, settings, recorder, common)
         if not isinstance(driven.cause, KeyboardInterrupt):
-            _prune(driven.states, store)
+            _prune(plan, driven.states, store)
         if driven.cause is not None:
             raise driven.cause
         states, expected_s = driven.states, recorder.expected_s
+    else:
+        _prune(plan, states, store)  # a killed run could not
     return outcome(plan, states, time.monotonic() - begun, expected_s)
 
 
-def _prune(states: Mapping[str, TrialState], store: Store) -> None:
-    """Frees what done trials need no more."""
+def _prune(plan: Plan, states: Mapping[str, TrialState], store: Store) -> None:
+    """Frees what done trials need no more, and what killed writers left."""
     done = [id for id, state in states.items() if state.state in ("done", "cached")]
     with ThreadPoolExecutor(PRUNED_AT_ONCE) as pool, suppress(StoreError):  # buckets are slow
-        list(pool.map(store.prune, done))
+        store.prune_study(plan.study)
+        list(pool.map(store.prune, store.littered(done)))
 
 
 def _trained(plan: Plan, states: Mapping[str, TrialState]) -> set[str]:

@@ -56,6 +56,7 @@ class Schedule:
         self._aside: dict[str, float] = {}  # another run works on it → when to look again
         self._given_up: set[str] = set()
         self._stopping = False
+        self._one_shape = len({trial.resources for trial in plan}) == 1
         for trial in plan:
             if not self._usable.issuperset(trial.needs):
                 continue
@@ -71,6 +72,12 @@ class Schedule:
     def exhausted(self) -> bool:
         """Nothing is left to hand out, now or later: what was handed out may come back."""
         return self._stopping or not (self._waiting or self._aside or self.given)
+
+    @property
+    def worth_idling(self) -> int:
+        """How many processes without a trial may find one later. None where trials are of several
+        shapes: an idle process would hold what another shape waits for."""
+        return len(self._waiting) if self._one_shape and not self._stopping else 0
 
     def next(self) -> TrialSpec | None:
         """The most urgent trial that may run and has room; it counts as handed out from now on.

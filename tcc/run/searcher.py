@@ -58,8 +58,10 @@ class Placing(FIFOScheduler):
     def __init__(self, schedule: Schedule):
         super().__init__()
         self._schedule = schedule
+        self._idling = 0
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        self._keep_idle(tune_controller._tune_controller)
         pending: dict[str, Trial] = {}
         for trial in list(tune_controller.get_live_trials()):
             if trial.status != Trial.PENDING:
@@ -70,6 +72,14 @@ class Placing(FIFOScheduler):
                 tune_controller.stop_trial(trial)
         in_order = (pending[id] for id in self._schedule.given if id in pending)
         return next((trial for trial in in_order if not _starts(tune_controller, trial)), None)
+
+    def _keep_idle(self, controller: Any) -> None:
+        """Keeps processes for trials that wait for their parents: Tune ends all idle ones but one
+        as soon as none can start, and a new one takes seconds."""
+        for shape in {trial.placement_group_factory for trial in controller.get_live_trials()}:
+            worth = self._schedule.worth_idling
+            controller._actor_cache.increase_max(shape, worth - self._idling)
+            self._idling = worth
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

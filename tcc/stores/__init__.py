@@ -24,10 +24,9 @@ from typing import ClassVar, NamedTuple
 
 from tcc import registry
 from tcc.errors import StoreError
-from tcc.stores._lease import Lease
+from tcc.stores._lease import Lease, Share
 from tcc.stores._serial import from_json, to_json
 from tcc.stores._store import Store
-from tcc.stores._work import Share
 
 __all__ = ["Backend", "Lease", "Share", "Stamp", "Store", "from_json", "open_store", "to_json"]
 

@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tcc.errors import BusyError, StoreError
 from tcc.records import SCHEMA, Holder
@@ -30,6 +30,13 @@ log = logging.getLogger("tcc.stores")
 
 RENEW_S = 10.0  # between signs of life
 _TRIES = 50  # while others are quicker each time
+
+
+class Share(NamedTuple):
+    """Whose work on a trial another process takes part in; see `Store.sharing`."""
+
+    holder: Holder
+    number: int  # of the lease
 
 
 class Lease:

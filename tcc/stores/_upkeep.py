@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tcc.records import TrialRecord
 from tcc.stores import _process
 from tcc.stores._ahead import HEAD, Source
 from tcc.stores._disk import sha256_of
-from tcc.stores._files import result_key, trial_key
+from tcc.stores._files import result_key, study_key, trial_key
 from tcc.stores._holders import every
 from tcc.stores._work import Work
 
@@ -62,12 +62,26 @@ class Upkeep(Work):
         These are the state that its training went on from, the weights after its last step, and
         what dead writers left. Nothing is deleted that a living process may still want.
         """
+        return self._delete(dict(self._needless(id)))
+
+    def prune_study(self, name: str) -> int:
+        """`prune` for what dead writers left of a study's own files."""
+        return self._delete(dict(self._left_by_dead(f"{study_key(name)}/**")))
+
+    def littered(self, ids: Iterable[str]) -> set[str]:
+        """The trials that hold anything that `prune` may delete, by one listing."""
+        found: set[str] = set()
+        for key in self._backend.stamps("trials/**"):
+            _, id, *folders, name = key.split("/")
+            if name.startswith(".") or name in (STATE, LAST) or "leases" in folders:
+                found.add(id)
+        return found.intersection(ids)
+
+    def _delete(self, sizes: Mapping[str, int]) -> int:
         self._refuse_reader()
-        freed = 0
-        for key, size in dict(self._needless(id)).items():
+        for key in sizes:
             self._backend.delete(key)
-            freed += size
-        return freed
+        return sum(sizes.values())
 
     def _needless(self, id: str) -> Iterator[tuple[str, int]]:
         mine = id in self._leases
@@ -79,17 +93,25 @@ class Upkeep(Work):
             if self._result(id) is not None:
                 for file in (STATE, LAST):
                     yield from _sizes(self._backend.stamps(trial_key(id, file)))
-        old = self._now() - ABANDONED_S
         for pattern in (trial_key(id, ".*.tmp"), trial_key(id, "*", ".*.tmp")):
-            for key, stamp in self._backend.stamps(pattern).items():
-                made = _UNFINISHED.fullmatch(key.rpartition("/")[2])
-                dead = made is not None and _process.left_by_dead(made[1])
-                if dead or stamp.modified < old:
-                    yield key, stamp.size
+            yield from self._left_by_dead(pattern)
         if not mine:
+            old = self._now() - ABANDONED_S
             for lease in every(self._backend, id):
                 if lease.is_left() or lease.modified < old:
                     yield lease.key, lease.size
+
+    def _left_by_dead(self, pattern: str) -> Iterator[tuple[str, int]]:
+        """The unfinished files of writers that are gone."""
+        old = self._now() - ABANDONED_S
+        for key, stamp in self._backend.stamps(pattern).items():
+            name = key.rpartition("/")[2]
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                continue
+            made = _UNFINISHED.fullmatch(name)
+            dead = made is not None and _process.left_by_dead(made[1])
+            if dead or stamp.modified < old:
+                yield key, stamp.size
 
     def _result(self, id: str) -> TrialRecord | None:
         return self._read(TrialRecord, result_key(id), lambda it: it.trial.id == id)

@@ -6,22 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tcc.records import Holder
 from tcc.stores._files import Files, named, trial_key
 from tcc.stores._holders import highest
-from tcc.stores._lease import Lease, take
+from tcc.stores._lease import Lease, Share, take
 
 if TYPE_CHECKING:
     from tcc.stores import Backend
-
-
-class Share(NamedTuple):
-    """Whose work on a trial another process takes part in; see `Work.sharing`."""
-
-    holder: Holder
-    number: int  # of the lease
 
 
 class Work(Files):

@@ -1,7 +1,9 @@
-"""The made-up study as fixtures: its stores, records, curves and report."""
+"""The made-up study as fixtures: its stores, records, curves and report; and a W&B server."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import mirrored_child
 from made_up import fabricate, fill, plan_of, run_of
 
 from tcc.curves.points import curves_of
 from tcc.records import RDCurve, RunRecord, TrialRecord
 from tcc.report import ReportFiles, build_report
 from tcc.stores import Store
+from tcc.tracking.wandb import PLUGIN
 
 MakeStore = Callable[..., Store]
 
@@ -63,5 +67,51 @@ def make_curves(
 
     def make(seeds: tuple[int, ...] = (0,)) -> tuple[RDCurve, ...]:
         return curves_of(make_records(seeds), {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server():
+    """One server, at one port: W&B reads its address once in a process."""
+    path = Path(__file__).parents[1] / "tracking" / "wandb_server.py"
+    spec = importlib.util.spec_from_file_location("report_wandb_server", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    server = module.WandbServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mirroring(server, tmp_path_factory, monkeypatch):
+    """The server, empty and up, a key, short waits, and no one's own account."""
+    import wandb
+
+    home = tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr("tcc.report.sync.CONFIRM_AFTER_S", (0.0,))
+    connect, short = PLUGIN.connect, mirrored_child.SHORT
+    monkeypatch.setattr(PLUGIN, "connect", lambda it, **to: connect({**it, **short}, **to))
+    wandb.teardown()
+    server.reset()
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture
+def study(tmp_path, make_records):
+    """``study(mode)``: a store with a planned study of three trials, none begun; its records."""
+
+    def make(mode: str = "offline"):
+        return mirrored_child.plan_few(tmp_path / "runs", make_records(), mode)
 
     return make

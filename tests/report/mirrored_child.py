@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tcc.plan import plan_to_json
 from tcc.records import Plan, TrialRecord
@@ -52,6 +53,12 @@ def parts(step: int) -> list[dict[str, float]]:
     return parts if step % 10 else [*parts, {"val/rd_cost": 1 / step}]
 
 
+EXPECTED = [
+    {"_step": step} | {name: value for part in parts(step) for name, value in part.items()}
+    for step in range(1, STEPS + 1)
+]
+
+
 def begin(store: Store, id: str, mode: str) -> TrackedRun:
     trial = store.trial(id)
     assert trial is not None
@@ -81,6 +88,29 @@ def say(
             store.append_metrics(id, step, values)
             if run is not None:
                 run.log(step, values)
+
+
+def run_trial(store: Store, record: TrialRecord, mode: str = "", **how: Any) -> str:
+    """A trial from its begin to its end, mirrored if a mode is given; gives the trouble of that."""
+    store.begin(record.trial)
+    run = begin(store, record.trial.id, mode) if mode else None
+    say(store, record.trial.id, run, **how)
+    store.commit(record)
+    if run is None:
+        return ""
+    run.finish(record)
+    return run.trouble
+
+
+def assert_whole(server: Any, records: Sequence[TrialRecord]) -> None:
+    """The server holds these trials and their study as they were told."""
+    for record in records:
+        run = server.runs[record.trial.id]
+        assert run.rows == EXPECTED
+        assert run.state == "finished"
+        assert run.summary["best_rd_cost"] == record.training.best_rd_cost
+        assert (run.job_type, run.group) == (record.trial.kind, "few")
+    assert "rd_points" in server.runs["study-few"].rows[-1]
 
 
 def main() -> None:

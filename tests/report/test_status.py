@@ -14,11 +14,13 @@ from rich.console import Console
 from tcc.records import Progress
 from tcc.report import status, studies
 from tcc.report.terminal import print_status
-from tcc.stores import open_store
+from tcc.stores import Store, open_store
+from tcc.stores.folder import FolderBackend
 
 HOLD = """
 import sys
-from tcc.stores import open_store
+from tcc.stores import Store, open_store
+from tcc.stores.folder import FolderBackend
 
 with open_store(sys.argv[1]).working_on(sys.argv[2], "host-1234"):
     print("held", flush=True)
@@ -239,3 +241,21 @@ def test_an_absent_store_lists_nothing_and_stays_absent(tmp_path):
     found = studies(open_store(tmp_path / "runs", write=False))
     assert "holds no study" in printed(found)
     assert list(tmp_path.iterdir()) == []
+
+
+class FarBackend(FolderBackend):
+    """A folder that counts its listings of trials."""
+
+    answers_late = True
+    listed = 0
+
+    def stamps(self, pattern):
+        self.listed += pattern.startswith("trials/")
+        return super().stamps(pattern)
+
+
+def test_a_far_store_lists_its_trials_once(make_store):
+    near = make_store(failing=True)
+    far = FarBackend(near.uri)
+    assert status("made_up", Store(far, write=False)) == status("made_up", near)
+    assert far.listed == 1

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from made_up import STUDY
+
+FIGURE = "studies/made_up/report/figures/depth-reconstruction-scenes-val-ttcc.png"
 
 
 def tcc(*args, cwd):
@@ -46,3 +49,33 @@ def test_an_unknown_past_is_one_message(make_store, tmp_path):
     assert done.returncode == 2
     assert "none of its plans was ever replaced" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def full_disk(make_store):
+    """A finished study whose first figure has no room."""
+    figure = make_store().directory / FIGURE
+    figure.parent.mkdir(parents=True)
+    figure.symlink_to("/dev/full")
+
+
+def test_a_report_that_finds_the_disk_full_is_one_message(full_disk, tmp_path):
+    done = tcc("report", "made_up", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "studies/made_up/report cannot be written, the disk is full" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_run_tells_what_it_did_where_its_report_cannot_be_drawn(full_disk, tmp_path, options):
+    (tmp_path / "spec.yaml").write_text(STUDY)
+    done = tcc("run", "spec.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    if options:
+        told = json.loads(done.stdout)
+        assert (told["study"], told["report"]) == ("made_up", None)
+    else:
+        assert "94" in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("tcc: ")]
+    assert "the disk is full" in line
+    assert "Traceback" not in done.stderr

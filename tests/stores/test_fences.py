@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 
 import pytest
 
 from tcc.errors import BusyError
-from tcc.stores import _lease
+from tcc.stores import _lease, open_store
 
 
 def test_a_holder_that_was_stopped_stores_nothing_more(
@@ -74,3 +75,29 @@ def test_a_checkpoint_is_not_shown_by_who_lost_the_trial_while_it_wrote(store, o
         assert lease.lost
     assert store.checkpoint("aa11").read_bytes() == b"old"
     assert store.holder("aa11").pid == taker.pid
+
+
+def test_a_process_that_shares_in_work_writes_only_while_the_lease_is_its_parents(
+    store, other, make_record, monkeypatch
+):
+    monkeypatch.setattr(_lease, "RENEW_S", 60.0)
+    monkeypatch.setattr(_lease, "_renewals", _lease._Renewals())
+    taker, mine = other(expires_s=0.5), open_store(store.uri)
+    assert store.share("aa11") is None
+    with mine.sharing(None):
+        pass
+    with store.working_on("aa11", "run1"):
+        with mine.sharing(pickle.loads(pickle.dumps(store.share("aa11")))):
+            mine.save_state("aa11", lambda path: path.write_bytes(b"mine"))
+            leases = _lease._renewals._leases
+            assert len(leases) == 1  # that of who took it
+            time.sleep(0.7)
+            assert taker.ask("work", "aa11", "run2") == "works"
+            taker.ask("save_checkpoint", b"by the taker")
+            taker.ask("commit", make_record())
+            for save in (mine.save_checkpoint, mine.save_last, mine.save_state):
+                with pytest.raises(BusyError, match=f"taken over by process {taker.pid}"):
+                    save("aa11", lambda path: path.write_bytes(b"too late"))
+        assert store.holder("aa11").pid == taker.pid  # the share gave nothing free
+    assert store.checkpoint("aa11").read_bytes() == b"by the taker"
+    assert store.record("aa11") == make_record()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import multiprocessing
 import os
@@ -165,6 +166,45 @@ def test_a_stamp_is_of_now(tmp_path):
     assert backend.stamp("a/b").modified >= first.modified
     assert backend.get("a/b") == b"123"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("name", ["get", "peek", "stamp"])
+def test_a_file_that_is_stale_is_opened_once_more_and_then_absent(
+    tmp_path, monkeypatch, name, times
+):
+    """Over NFS, whose server forgets a file that was replaced or deleted by another machine."""
+    backend, opened = FolderBackend(str(tmp_path)), []
+    backend.put("a", b"123")
+    ask = (lambda: backend.peek("a", 3)) if name == "peek" else lambda: getattr(backend, name)("a")
+    expected = ask()
+
+    def stale(real):
+        def once(*arguments, **how):
+            opened.append(1)
+            if len(opened) <= times:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return real(*arguments, **how)
+
+        return once
+
+    for place, what in ((Path, "read_bytes"), (Path, "open"), (os, "fstat")):
+        monkeypatch.setattr(place, what, stale(getattr(place, what)))
+    assert ask() == (expected if times == 1 else None)
+    assert len(opened) >= 2
+
+
+def test_a_try_to_write_leaves_nothing(tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def full(path, data):
+        write(path, data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        open_store(tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.parametrize("links", [True, False])

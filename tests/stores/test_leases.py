@@ -193,6 +193,28 @@ def test_a_storage_that_fails_for_a_while_loses_no_lease(store, short_leases, mo
     assert files(store) == []
 
 
+def test_a_lease_that_cannot_be_renewed_keeps_no_other_from_it(
+    store, short_leases, monkeypatch, caplog
+):
+    monkeypatch.setattr(_lease, "_renewals", _lease._Renewals())
+    renew = _lease.Lease.renew
+
+    def breaks(self):
+        if self.holder.trial == "aa11":
+            raise RuntimeError("a driver's own error")
+        renew(self)
+
+    monkeypatch.setattr(_lease.Lease, "renew", breaks)
+    with store.working_on("aa11", ""), store.working_on("bb22", ""):
+        (path,) = (store.directory / "trials" / "bb22" / "leases").iterdir()
+        for _ in range(2):
+            _age(path, 50)
+            time.sleep(0.4)
+            assert path.stat().st_mtime > time.time() - 40
+    assert "the lease of trial aa11 could not be renewed" in caplog.text
+    assert "a driver's own error" in caplog.text
+
+
 def test_who_finds_a_higher_number_stands_aside(store):
     with store.working_on("aa11", "") as lease:
         low = folder(store) / "000001.json"

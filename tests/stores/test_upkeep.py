@@ -9,6 +9,7 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
+from tcc.formats.atomic import scratch_name
 from tcc.stores import open_store
 
 
@@ -210,6 +211,46 @@ def test_what_dead_writers_left_is_pruned_and_nothing_of_the_living(store, other
         _date(path, -90_000)
     assert store.prune("aa11") == len(b"who wrote it is not known") + len(b"nor of this")
     assert not list(folder.rglob(".*.tmp"))
+
+
+def test_unfinished_previews_are_pruned_unless_their_writer_may_live(store, other, make_trial):
+    store.begin(make_trial())
+    folder = store.preview_dir("aa11") / "ev1"
+    folder.mkdir()
+    left = scratch_name(folder / "a.png")
+    for path in (left, folder / "a.png", folder / ".kept"):
+        path.write_bytes(bytes(50))
+    process = other()
+    process.ask("work", "aa11", "")
+    assert store.prune("aa11") == 0
+    process.ask("release")
+    assert store.prune("aa11") == 50
+    assert sorted(path.name for path in folder.iterdir()) == [".kept", "a.png"]
+
+
+def test_the_littered_are_those_that_hold_what_may_go(store, finish, make_trial):
+    finish()
+    assert store.littered(["aa11", "cc33"]) == set()
+    left = store.log_path("aa11").parent / "evaluations" / ".ev1.json.4567.tmp"
+    left.write_bytes(b"torn")
+    assert store.littered(["aa11", "cc33"]) == {"aa11"}
+    assert store.littered(["cc33"]) == set()
+    left.unlink()
+    store.save_state("aa11", lambda path: path.write_bytes(bytes(500)))
+    assert store.littered(["aa11"]) == {"aa11"}
+    store.prune("aa11")
+    assert store.littered(["aa11"]) == set()
+
+
+def test_what_dead_writers_left_of_a_study_is_pruned(store):
+    store.write_study("demo", "report/index.html", "page")
+    left = store.study_dir("demo") / "report" / ".index.html.0123.tmp"
+    left.write_bytes(b"torn")
+    assert store.prune_study("demo") == 0  # who wrote it is not known
+    _date(left, -90_000)
+    assert store.prune_study("demo") == 4
+    assert not left.exists()
+    assert store.read_study("demo", "report/index.html") == "page"
 
 
 def _wait_for(look, within_s=10):

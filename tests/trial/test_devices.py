@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tcc.errors import DataError, LostProcessError, NonFiniteError, TrialError
+from tcc.errors import BusyError, DataError, LostProcessError, NonFiniteError, TrialError
 from tcc.records import FailureRecord, TrialRecord, TrialSpec
-from tcc.stores import Store, open_store
+from tcc.stores import Store, _lease, open_store
 from tcc.trial import attempt, devices
 
 TWO = ("train.devices=2", "train.select_every=20")
@@ -230,3 +231,27 @@ def _hear(relay) -> None:
     while time.monotonic() < end:
         relay.hear()
         relay.raise_fault()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_rank_stores_nothing_of_a_trial_that_was_taken_over(tiny_plan, tmp_path, monkeypatch):
+    trial = next(t for t in tiny_plan(*TWO, "train.steps=60") if t.kind == "pretrain")
+    store, taker = open_store(tmp_path), open_store(tmp_path)
+    monkeypatch.setattr(_lease, "_renewals", _lease._Renewals())  # as if this process were stopped
+    monkeypatch.setattr(_lease, "RENEW_S", 600.0)
+    with ExitStack() as others:
+
+        def take_over():
+            for path in tmp_path.glob("trials/*/leases/*"):
+                os.utime(path, (0, 0))
+            others.enter_context(taker.working_on(trial.id, "other"))
+            taker.save_checkpoint(trial.id, lambda path: path.write_bytes(b"by the taker"))
+
+        with pytest.raises(BusyError, match="was taken over by"):
+            attempt(trial, store, Acting(20, take_over))
+        assert taker.checkpoint(trial.id).read_bytes() == b"by the taker"
+        assert taker.state(trial.id) is None
+        assert taker.progress(trial.id).phase == "train"  # another's to tell
+        assert taker.holder(trial.id).run == "other"
+    assert not multiprocessing.active_children()

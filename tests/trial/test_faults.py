@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tcc.errors import LostProcessError, StoreError
+from tcc.errors import DataError, LostProcessError, StoreError
 from tcc.records import FailureRecord
 from tcc.stores import open_store
 from tcc.trial import attempt, checkpoint, loop, state
@@ -30,6 +30,24 @@ def test_what_is_not_the_trial_s_fault_goes_up(pretrain, tmp_path, monkeypatch, 
     assert store.record(trial.id) is not None
     assert store.progress(trial.id).phase == "ended"
     assert store.holder(trial.id) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_s_refusal_is_no_failure_whatever_it_was_made_into(
+    pretrain, tmp_path, monkeypatch, number
+):
+    def breaks(path, pixels):
+        try:
+            raise OSError(number, "refused", str(path))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be made") from error
+
+    monkeypatch.setattr(import_module("tcc.trial.evaluate"), "write_png", breaks)
+    trial, store = pretrain(), open_store(tmp_path)
+    with pytest.raises(StoreError, match=r"previews/.*\.png cannot be written .*goes on from it"):
+        attempt(trial, store)
+    assert store.failure(trial.id) is None
+    assert store.record(trial.id) is not None
 
 
 def test_a_disk_that_fills_up_while_weights_are_saved_is_told_as_such(

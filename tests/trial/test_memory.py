@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 from pathlib import Path
 
@@ -56,6 +57,25 @@ def test_errors_of_memory_are_told_from_others(error, is_memory):
 
 def test_what_is_in_use_is_said_of_the_cpu():
     assert memory.in_use(torch.device("cpu")).startswith("the CPU, with ")
+
+
+def test_where_the_system_does_not_tell_the_machine_s_memory_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    text = memory.in_use(torch.device("cpu"))
+    assert re.fullmatch(r"the CPU, with the machine's \d+\.\d\d GiB", text)
+
+
+def test_a_container_s_limit_counts(tmp_path, monkeypatch):
+    (tmp_path / "cgroup").write_text("4:memory:/x\n0::/pod/box\n")
+    groups = {"": "max", "pod": str(2 * memory.GIB), "pod/box": str(3 * memory.GIB)}
+    for folder, limit in groups.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / folder / "memory.current").write_text(f"{memory.GIB}\n")
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    text = memory.in_use(torch.device("cpu"))
+    assert text == "the CPU, with 1.00 of its control group's 2.00 GiB in use"
 
 
 class Small:

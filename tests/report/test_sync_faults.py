@@ -1,0 +1,99 @@
+"""`tcc sync` tells no success that was not confirmed, and keeps out of what others do."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import pytest
+from mirrored_child import assert_whole, run_trial
+
+from tcc.cli import cli
+from tcc.records import SCHEMA, FailureRecord
+from tcc.report.sync import sync_study
+from tcc.stores import open_store
+from tcc.tracking.wandb import PLUGIN
+
+pytestmark = pytest.mark.usefixtures("mirroring")
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """``meanwhile(act)``: something happens after the next sync asked what the server lacks."""
+
+    def arrange(act):
+        connect = PLUGIN.connect
+
+        def connected(settings, **to):
+            remote = connect(settings, **to)
+            ask = remote.lacking
+
+            def lacking(copies):
+                found, remote.lacking = ask(copies), ask
+                act()
+                return found
+
+            monkeypatch.setattr(PLUGIN, "connect", connect)
+            remote.lacking = lacking
+            return remote
+
+        monkeypatch.setattr(PLUGIN, "connect", connected)
+
+    return arrange
+
+
+def test_a_server_lost_before_it_confirmed_is_no_success(server, study, monkeypatch, capsys):
+    store, records = study()
+    run_trial(store, records[0])
+
+    def waits():
+        server.stop()
+        yield 0.0
+
+    monkeypatch.setattr("tcc.report.sync.CONFIRM_AFTER_S", waits())
+    code = cli.main(["sync", "few", "--store", store.uri, "--json"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert (told["pushed"], told["already"]) == ([], [])
+    assert set(told["failed"]) == {records[0].trial.id, "study-few"}
+    assert "was lost" in told["lost"]
+
+
+def test_a_failure_of_what_another_study_measures_is_not_this_ones(server, study):
+    store, records = study()
+    run_trial(store, records[0])
+    store.fail(
+        FailureRecord(
+            schema=SCHEMA,
+            trial=records[0].trial,
+            reason="its other data are gone",
+            step=None,
+            term=None,
+            log="log.txt",
+        )
+    )
+    assert sync_study("few", store).failed == {}
+    assert_whole(server, records[:1])
+
+
+def test_two_syncs_at_once_send_nothing_twice(server, study, meanwhile):
+    store, records = study()
+    run_trial(store, records[0])
+    meanwhile(lambda: sync_study("few", open_store(store.uri)))
+    result = sync_study("few", store)
+    assert (result.pushed, result.failed) == ([], {})
+    assert result.already == [records[0].trial.id, "study-few"]
+    assert server.opened() == 2
+    assert_whole(server, records[:1])
+
+
+def test_what_another_sync_pushes_just_now_is_left_to_it(server, study, meanwhile):
+    store, records = study()
+    id = records[0].trial.id
+    run_trial(store, records[0])
+    with ExitStack() as stack:
+        meanwhile(lambda: stack.enter_context(open_store(store.uri).working_on(id, "")))
+        result = sync_study("few", store)
+    assert "is worked on by process" in result.skipped[id]
+    assert result.pushed == ["study-few"]
+    assert id not in server.runs
