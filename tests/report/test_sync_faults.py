@@ -6,6 +6,7 @@ import json
 from contextlib import ExitStack
 
 import pytest
+from made_up import checkpoint_of
 from mirrored_child import assert_whole, run_trial
 
 from tcc.cli import cli
@@ -61,7 +62,9 @@ def test_a_server_lost_before_it_confirmed_is_no_success(server, study, monkeypa
 
 def test_a_failure_of_what_another_study_measures_is_not_this_ones(server, study):
     store, records = study()
+    id = records[0].trial.id
     run_trial(store, records[0])
+    (store.directory / "trials" / id / "checkpoint.safetensors").write_bytes(checkpoint_of(id))
     store.fail(
         FailureRecord(
             schema=SCHEMA,
