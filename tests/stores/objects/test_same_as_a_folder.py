@@ -13,6 +13,7 @@ _FILES = ("test_leases", "test_rows", "test_store", "test_training_files", "test
 # What a test names that looks into local files, or counts in less than S3's whole seconds.
 _OF_A_FOLDER = (
     *(".directory", ".with_name(", ".study_dir(", ".checkpoint(", "files(", "Folder", "tmp_path"),
+    *(".tmp", "scratch_name"),
     *("expires_s", "short_leases", "cheap", "utime", "_lease.", "hashes", "disk_used", "folder("),
 )
 
