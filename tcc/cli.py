@@ -95,7 +95,7 @@ def plan(
     else:
         print_plan(planned, states, ahead, left_out=loaded.left_out)
     if problems:
-        from tcc.report.distrust import distrusts
+        from tcc.plan.distrust import distrusts
 
         click.echo("\n".join(f"not trusted: {it}" for it in distrusts(problems)), err=True)
 

@@ -171,21 +171,18 @@ def pretend_another_parent(path: Path, parent: str) -> None:
     path.write_text(to_json(replace(record, training=training)))
 
 
-def test_retry_revives_what_a_damaged_checkpoint_failed(place):
-    more = "grid.lambda_e=[0.3,0.6]"
+def test_a_damaged_checkpoint_is_named_and_its_trial_alone_is_trained_again(place):
     base = next(trial["id"] for trial in place.plan() if trial["kind"] == "base")
     path = place.result(base).with_name("checkpoint.safetensors")
-    path.write_bytes(path.read_bytes()[:-64])
-    outcome = place.run(more, code=1)
-    assert all(base in reason for reason in outcome["failed"].values())
-    assert outcome["failed"]
-    assert outcome["skipped"]
-    status = json.loads(place.tcc("status", "tiny", "--json").stdout)
-    assert {failure["trial"] for failure in status["failures"]} == set(outcome["failed"])
-    assert place.run(more, code=1)["failed"].keys() == outcome["failed"].keys()  # left alone
-    done = place.tcc("retry", "tiny", "--json")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-64])
+    done = place.tcc("run", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    assert {trial["state"] for trial in place.plan(more)} == {"cached"}
+    (told,) = [line for line in done.stderr.splitlines() if "not trusted" in line]
+    assert "checkpoint.safetensors" in told
+    assert base in told
+    assert json.loads(done.stdout)["counts"] == {"done": 1, "cached": len(place.plan()) - 1}
+    assert path.read_bytes() == whole
 
 
 def test_a_new_evaluation_trains_nothing(place):

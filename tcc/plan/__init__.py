@@ -1,7 +1,8 @@
 """From a spec to trials: identity by content, the graph, and what a store holds of it.
 
     SweepSpec ── expand ── Plan ── ledger ── what is new, cached, blocked, and why
-                 identity          past: what results there are of older recipes
+                 identity          distrust: which of its files cannot be trusted, in words
+                                   past: what results there are of older recipes
                                    estimate, makespan: what it will take, on which nodes
 
 Nothing here runs anything, and nothing imports torch or Ray.

@@ -7,8 +7,8 @@
     figures    draws panels for paper and README     html              for a browser
     build      all of it, once for each state of the records
     mirror     the same into the study's own run of the trackers
-    runs       what each run took                    distrust          files not to be trusted
-    status     where one study stands                studies           a store at a glance
+    runs       what each run took                    status            where one study stands
+    studies    a store at a glance
     terminal   both as `tcc status` prints them
 
 Every number comes from `curves`; nothing here computes one.

@@ -13,8 +13,8 @@ from importlib.resources import files
 from typing import Any
 
 from tcc.plan import TrialState
+from tcc.plan.distrust import distrusts
 from tcc.records import TrialRecord
-from tcc.report.distrust import distrusts
 from tcc.report.lines import Line
 from tcc.report.notices import notices
 from tcc.report.panels import PairPanels

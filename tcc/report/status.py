@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tcc.plan.distrust import Distrust, distrusts
 from tcc.plan.ledger import STATES
 from tcc.records import FailureRecord, Holder, Progress, RunRecord, TrialSpec
-from tcc.report.distrust import Distrust, distrusts
 from tcc.report.runs import runs_json
 from tcc.report.studies import planned
 from tcc.report.study import Study, read_study

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tcc.errors import StoreError
 from tcc.plan import TrialState, estimate, ledger
 from tcc.plan.capacity import refuse_oversize
+from tcc.plan.distrust import distrusts
 from tcc.records import Plan, TrialSpec
 from tcc.run.bailing import bailing_out
 from tcc.run.cluster import connect
@@ -60,6 +61,8 @@ def run_plan(
     settings = settings or RunSettings()
     store = open_store(store_uri)
     states: Mapping[str, TrialState] = ledger(plan, store, thorough=True)
+    for item in distrusts(store.problems()):
+        print(f"not trusted: {item}", file=sys.stderr, flush=True)
     wanted = _trained(plan, states) if not train else None
     to_run = [
         trial

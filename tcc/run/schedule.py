@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from tcc.errors import ClusterError, StoreError
-from tcc.plan import TrialState, children, standing
+from tcc.plan import TrialState, standing
 from tcc.records import SCHEMA, FailureRecord, Plan, Resources, TrialSpec
 from tcc.run.events import Event, Outcome
+from tcc.run.frontier import Frontier
 from tcc.run.given import Given
 from tcc.run.losses import Loss, Losses
-from tcc.run.ready import Ready
 from tcc.stores import Store
 
 VISIBLE_WITHIN_S = 90.0  # how long a network file system may hide what another node wrote
@@ -22,9 +22,8 @@ HEARS_WITHIN_S = 5.0  # this process, too, that the run is to stop, once a worke
 class Schedule:
     """Hands out the trials that are to be run once their parents are usable, most urgent first.
 
-    A trial is usable when its checkpoint will not change any more in this run. So a cached trial
-    below one that is trained anew waits too: it is run again if the new checkpoint differs. A
-    trial that another run on the store works on is left to that one, and looked at again.
+    What follows from how trials end is the `Frontier`'s to say. A trial that another run on the
+    store works on is left to that one, and looked at again.
 
     ``to_run``: ids. ``run``: this run's name in the store. ``priority``: id → urgency, such as the
     seconds of work that hang on a trial. ``room``: how many of one shape may be handed out at once.
@@ -42,42 +41,36 @@ class Schedule:
         room: Callable[[Resources], int],
         tell: Callable[[Event], None],
     ):
-        self.states = dict(states)
         self.losses = Losses(store.progress)
         self.given = Given()
         self._trials = {trial.id: trial for trial in plan}
-        self._children = children(plan)
         self._store, self._run, self._tell = store, run, tell
-        self._ready = Ready(plan, priority, lambda need: room(need) - self.given.of(need))
-        self._waiting = set(to_run)
-        self._usable: set[str] = set()
+        left = lambda shape: room(shape) - self.given.of(shape)  # noqa: E731
+        self._frontier = Frontier(plan, store, states, to_run, priority, left, tell)
         self._ended: dict[str, tuple[Outcome, float]] = {}  # … until the store has been read
         self._lost: list[tuple[str, Loss]] = []  # … until the store has been read
         self._aside: dict[str, float] = {}  # another run works on it → when to look again
         self._given_up: set[str] = set()
         self._stopping = False
         self._one_shape = len({trial.resources for trial in plan}) == 1
-        for trial in plan:
-            if not self._usable.issuperset(trial.needs):
-                continue
-            state = states[trial.id]
-            if state.record is not None:
-                self._usable.add(trial.id)
-            if trial.id in self._waiting:
-                self._make_ready(trial)
 
     # --- handing out -------------------------------------------------------------------------
 
     @property
+    def states(self) -> Mapping[str, TrialState]:
+        """Trial → its state by now."""
+        return self._frontier.states
+
+    @property
     def exhausted(self) -> bool:
         """Nothing is left to hand out, now or later: what was handed out may come back."""
-        return self._stopping or not (self._waiting or self._aside or self.given)
+        return self._stopping or not (self._frontier.waiting or self._aside or self.given)
 
     @property
     def worth_idling(self) -> int:
         """How many processes without a trial may find one later. None where trials are of several
         shapes: an idle process would hold what another shape waits for."""
-        return len(self._waiting) if self._one_shape and not self._stopping else 0
+        return len(self._frontier.waiting) if self._one_shape and not self._stopping else 0
 
     def next(self) -> TrialSpec | None:
         """The most urgent trial that may run and has room; it counts as handed out from now on.
@@ -87,15 +80,15 @@ class Schedule:
             ClusterError: trials are left, none can start and none is handed out.
         """
         self.settle()
-        while not self._stopping and (trial := self._ready.take(self._waiting)):
-            self._waiting.discard(trial.id)
-            if not self._concluded(trial) and not self._leave(trial.id):
+        while not self._stopping and (trial := self._frontier.take()):
+            if not self._frontier.concluded(trial) and not self._leave(trial.id):
                 self.given.add(trial)
                 return trial
-        if self._waiting and not (self.given or self._aside or self._stopping):
-            first = self._ready.first(self._waiting)
+        left = len(self._frontier.waiting)
+        if left and not (self.given or self._aside or self._stopping):
+            first = self._frontier.first()
             raise ClusterError(
-                f"{len(self._waiting)} trials are left, none can start and none is running; "
+                f"{left} trials are left, none can start and none is running; "
                 f"the first is {first.id} ({first.label})"
             )
         return None
@@ -114,7 +107,7 @@ class Schedule:
         """A trial that was handed out runs: for the first time, or again after it was lost."""
         self.given.start(id)
         if self.states[id].state != "running":
-            self._become(id, TrialState(id=id, state="running"))
+            self._frontier.become(id, TrialState(id=id, state="running"))
 
     def lost(self, id: str, loss: Loss) -> None:
         """The process of a trial that runs is gone. Reads and writes nothing."""
@@ -130,7 +123,7 @@ class Schedule:
         """A trial that was handed out will not start: it is not wanted any more."""
         if id in self.given and id not in self._ended:
             self.given.remove(id)
-            self._become(id, TrialState(id=id, state="new"))
+            self._frontier.become(id, TrialState(id=id, state="new"))
 
     # --- and what the store says -------------------------------------------------------------
 
@@ -146,7 +139,7 @@ class Schedule:
             if outcome.how == "busy":
                 self._take_back(id)
                 if not self._leave(id, to_own=True):
-                    self._again(id)
+                    self._frontier.again(id)
             elif outcome.how == "lost":
                 self._settle_lost(id, Loss.told(outcome.reason))
                 self._hand_out_again(id, outcome)
@@ -163,11 +156,11 @@ class Schedule:
         if found.state == "cached":
             seconds = self.given.seconds[id]
             self._take_back(id)
-            self._become(id, TrialState(id=id, state="done"), seconds)
-            self._make_usable(id)
+            self._frontier.become(id, TrialState(id=id, state="done"), seconds)
+            self._frontier.make_usable(id)
         elif found.state == "failed":
             self._take_back(id)
-            self._give_up(id, found)
+            self._frontier.give_up(id, found)
         elif outcome.how == "failed":
             self._fail(id, outcome.reason)
         elif time.monotonic() - at > VISIBLE_WITHIN_S:
@@ -201,17 +194,17 @@ class Schedule:
         """Puts a trial back, unless it was given up."""
         if id in self.given:
             self._take_back(id)
-            self._become(id, TrialState(id=id, state="new", because=outcome.reason))
-            self._again(id)
+            self._frontier.become(id, TrialState(id=id, state="new", because=outcome.reason))
+            self._frontier.again(id)
 
     def _look_aside(self, id: str) -> None:
         """Looks again at a trial that another run works on."""
-        if self._concluded(self._trials[id]):
+        if self._frontier.concluded(self._trials[id]):
             del self._aside[id]
         elif not self._leave(id):
             del self._aside[id]
-            self._become(id, TrialState(id=id, state="new"))
-            self._again(id)
+            self._frontier.become(id, TrialState(id=id, state="new"))
+            self._frontier.again(id)
 
     def _leave(self, id: str, *, to_own: bool = False) -> bool:
         """Leaves a trial to who works on it in another run, if anybody does. ``to_own``: or in this
@@ -223,7 +216,7 @@ class Schedule:
         by = "another run" if holder.run != self._run else "this run, which is still ending"
         state = TrialState(id=id, state="running", because=f"{holder.host}:{holder.pid} of {by}")
         if self.states[id] != state:
-            self._become(id, state)
+            self._frontier.become(id, state)
         return True
 
     def _fail(self, id: str, reason: str) -> None:
@@ -235,77 +228,8 @@ class Schedule:
             )
         )
         self._take_back(id)
-        self._give_up(id, TrialState(id=id, state="failed", because=reason))
+        self._frontier.give_up(id, TrialState(id=id, state="failed", because=reason))
 
     def _take_back(self, id: str) -> None:
         self._ended.pop(id, None)
         self.given.remove(id)
-
-    # --- consequences ------------------------------------------------------------------------
-
-    def _become(self, id: str, state: TrialState, seconds: float | None = None) -> None:
-        self._waiting.discard(id)
-        self.states[id] = state
-        trial = self._trials[id]
-        self._tell(Event(trial=trial, state=state.state, because=state.because, seconds=seconds))
-
-    def _again(self, id: str) -> None:
-        self._waiting.add(id)
-        self._make_ready(self._trials[id])
-
-    def _make_ready(self, trial: TrialSpec) -> None:
-        if self.states[trial.id].state == "blocked":
-            self.states[trial.id] = TrialState(id=trial.id, state="new")
-            self._tell(Event(trial=trial, state="new"))
-        self._ready.add(trial)
-
-    def _make_usable(self, id: str) -> None:
-        """A trial's checkpoint is final: looks at those that stand on it."""
-        if id in self._usable:
-            return
-        self._usable.add(id)
-        for child in self._children[id]:
-            self._look_at(self._trials[child])
-
-    def _give_up(self, id: str, state: TrialState) -> None:
-        """A trial failed or is skipped, and all that wait for it are skipped; where only one of
-        its evaluations failed, what stands on its weights goes on."""
-        self._become(id, state)
-        if state.record is not None:
-            self._make_usable(id)
-            return
-        root = id if state.state == "failed" else state.because
-        for child in self._children[id]:
-            self._skip(child, root)
-
-    def _skip(self, id: str, root: str) -> None:
-        """Skips a trial; below one that is done, those that wait: they build on all their
-        ancestors' weights."""
-        if id in self._waiting:
-            self._give_up(id, TrialState(id=id, state="skipped", because=root))
-            return
-        for child in self._children[id]:
-            self._skip(child, root)
-
-    def _look_at(self, trial: TrialSpec) -> None:
-        """Decides about a trial one of whose parents is settled now."""
-        id = trial.id
-        if not self._usable.issuperset(trial.needs):
-            return
-        if id in self._waiting:
-            if not self._concluded(trial):
-                self._make_ready(trial)
-        elif self.states[id].state == "cached" and not self._concluded(trial):
-            self._become(id, TrialState(id=id, state="new"))
-            self._again(id)
-
-    def _concluded(self, trial: TrialSpec) -> bool:
-        """Whether the store says by now that nothing is left to do for a trial."""
-        found = standing(trial, self._store)
-        if found.state == "cached":
-            if self.states[trial.id].state != "cached":
-                self._become(trial.id, found)
-            self._make_usable(trial.id)
-        elif found.state == "failed":
-            self._give_up(trial.id, found)
-        return found.state in ("cached", "failed")

@@ -53,7 +53,8 @@ def test_a_killed_driver_on_a_bucket_changes_no_result(uri, environment, tmp_pat
 
     outcome = json.loads(place.tcc("run", "tiny.yaml", "--store", uri, "--json"))
     plan = expand(load_spec(tmp_path / "tiny.yaml"))
-    assert outcome["counts"] == {"done": len(plan)}
+    assert set(outcome["counts"]) <= {"done", "cached"}
+    assert sum(outcome["counts"].values()) == len(plan)
     status = json.loads(place.tcc("status", "tiny", "--store", uri, "--json"))
     assert status["by_state"] == {"done": len(plan)}
     assert status["problems"] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcc.report.distrust import distrusts
+from tcc.plan.distrust import distrusts
 
 SCHEMA = "has schema 1; this version of tcc reads schema 2"
 
