@@ -38,12 +38,14 @@ class Work:
 @dataclass(frozen=True, kw_only=True)
 class Driven:
     """How far that came. ``states``: of every trial of the plan, at the end. ``seconds``: trial →
-    how long processes ran it. ``losses``: of processes. ``cause``: why it ended before its time."""
+    how long processes ran it. ``losses``: of processes. ``cause``: why it ended before its time.
+    ``at_once``: no more may be waited for, such as an answer of the store."""
 
     states: Mapping[str, TrialState]
     seconds: Mapping[str, float]
     losses: int
     cause: BaseException | None
+    at_once: bool = False
 
 
 def drive(
@@ -68,6 +70,7 @@ def drive(
     )
     pulse = Pulse(schedule, stopping, watcher, nodes=cluster.nodes, told=told)
     cause: BaseException | None = None
+    at_once = False
     try:
         fit(
             schedule,
@@ -79,13 +82,17 @@ def drive(
         )
     except Ended as ended:
         cause = ended.cause
-    except (KeyboardInterrupt, ClusterError) as error:
+    except ClusterError as error:
         cause = error
-    with suppress(StoreError):
-        schedule.settle()
+    except KeyboardInterrupt as error:  # a second signal: the first raises nothing
+        cause, at_once = error, True
+    if not at_once:
+        with suppress(StoreError):
+            schedule.settle()
     return Driven(
         states=schedule.states,
         seconds=dict(schedule.given.seconds),
         losses=schedule.losses.total,
         cause=stopping.cause or cause,
+        at_once=at_once,
     )

@@ -148,5 +148,6 @@ def _run(
                 driven = drive_on_head(work, store.uri, stopping, watcher)
             else:
                 driven = drive(work, store, states, cluster, stopping, watcher)
-            recorder.write(driven)
+            if not driven.at_once:
+                recorder.write(driven)
             return driven

@@ -12,6 +12,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.error import TuneError
 from ray.tune.execution import tune_controller
+from ray.tune.experiment import Trial
 
 from tcc.errors import ClusterError
 from tcc.run.events import Watcher
@@ -66,9 +67,12 @@ def fit(
             ) from error
 
 
+# A process that Ray's memory monitor killed is a lost process as any other. Tune of Ray 2.60 takes
+# that error for a fault of its own and ends the whole run, in the two places that follow.
+
+
 class _Actors(RayActorManager):
-    """Tune's actors, where a process that Ray's memory monitor killed is a lost process as any
-    other: Tune of Ray 2.60 takes that error for a fault of its own and ends the whole run."""
+    """Tune's actors."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(
@@ -78,7 +82,18 @@ class _Actors(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
+def _first_result(trial: Trial) -> dict[str, Any] | None:
+    """What a trial's process tells of itself before it has reported; None: it is lost."""
+    try:
+        return _asked(trial)
+    except RayError:
+        trial._default_result_or_future = None
+        return None
+
+
+_asked = Trial._get_default_result_or_future
 tune_controller.RayActorManager = _Actors  # pyright: ignore[reportPrivateImportUsage]
+Trial._get_default_result_or_future = _first_result  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _bundle(config: dict[str, Any]) -> tune.PlacementGroupFactory:

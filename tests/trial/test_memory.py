@@ -151,7 +151,7 @@ def test_whole_images_are_named_by_their_size(tiny_plan, tmp_path, monkeypatch):
     assert outcome.step == 1  # whose weights val/rd_cost is of
 
 
-LIMIT_MIB = 700
+LIMIT_MIB = 1800
 
 
 def attempt_within(trial, root: Path, mib: int) -> None:
@@ -165,17 +165,17 @@ def attempt_within(trial, root: Path, mib: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_on_a_machine_that_is_too_small_the_advice_holds(tiny_plan, tmp_path):
-    """Real allocations: 16 crops of 512×512 take about 2 GiB, one part of 4 a quarter of it."""
+    """Real allocations: 16 crops of 720×720 take over 2 GiB, one part of 4 a quarter of it."""
 
     def tried(accumulate: int):
         plan = tiny_plan(
-            "data={scenes: {train: 16, val: 1, select: 1, size: 512}}",
-            *("train.steps=2", "train.batch=16", "train.crop=480"),
+            "data={scenes: {train: 16, val: 1, select: 1, size: 768}}",
+            *("train.steps=2", "train.batch=16", "train.crop=720"),
             f"train.accumulate={accumulate}",
             "model={channels: [16, 16, 16], latent: 8, blocks: 1}",
         )
         trial = next(t for t in plan if t.kind == "pretrain")
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("spawn")  # a fork holds what tests before it freed
         child = context.Process(target=attempt_within, args=(trial, tmp_path, LIMIT_MIB))
         child.start()
         child.join()
@@ -185,6 +185,7 @@ def test_on_a_machine_that_is_too_small_the_advice_holds(tiny_plan, tmp_path):
 
     failure, record = tried(1)
     assert record is None
+    assert failure is not None
     assert "can't allocate memory" in failure.reason
     assert failure.step == 1
     advised = int(failure.reason.partition("`train.accumulate: ")[2].partition("`")[0])
