@@ -42,6 +42,10 @@ class ContextModel(nn.Module, ABC):
     def passes(self, height: int, width: int) -> Iterator[Tensor]:
         """Bool masks (h, w) of the cells coded in each pass, in coding order; each cell once."""
 
+    def blind(self, rows: Tensor, columns: Tensor) -> bool:
+        """Whether the cells of this pass get zeros for features."""
+        return False
+
 
 class NoContext(ContextModel):
     """No context: every cell is coded in one pass."""
@@ -98,6 +102,9 @@ class CheckerboardContext(ContextModel):
         anchors = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
         yield anchors
         yield ~anchors
+
+    def blind(self, rows: Tensor, columns: Tensor) -> bool:
+        return int(rows[0] + columns[0]) % 2 == 0
 
 
 CONTEXTS: dict[str, type[ContextModel]] = {

@@ -9,8 +9,6 @@ Shape legend: B batch, C latent channels, h w latent cells; z: (B, C, ⌈h/4⌉,
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import conv3x3
@@ -28,7 +26,7 @@ class Hyperprior(nn.Module):
     """Side information z on the scale of the latent, sent before it.
 
     ẑ = round(z) as ŷ = round(y): the prior's medians stay at zero and its quantiles are no
-    parameters, so that it needs no auxiliary loss; `coder` finds them when they are needed.
+    parameters, so that it needs no auxiliary loss.
     """
 
     def __init__(self, latent: int):
@@ -60,24 +58,25 @@ class Hyperprior(nn.Module):
         the factorised prior's density between integers is free, so its slope at rounded values
         says nothing. ẑ itself is rounded straight through in both modes.
         """
-        z = LATENT_GAIN * self.analysis(pad_to(y, STRIDE) / LATENT_GAIN).float()
+        z = self._latent(y).float()
         with torch.autocast(z.device.type, enabled=False):
             _, likelihood = self.prior(z)
         return round_ste(z), -torch.log2(likelihood)
+
+    def latent(self, y: Tensor) -> Tensor:
+        """ẑ (B, C, ⌈h/4⌉, ⌈w/4⌉) of y."""
+        return self._latent(y).round()
+
+    def _latent(self, y: Tensor) -> Tensor:
+        return LATENT_GAIN * self.analysis(pad_to(y, STRIDE) / LATENT_GAIN)
 
     def features(self, z_hat: Tensor, size: Size) -> Tensor:
         """ẑ → features (B, 2C, h, w) for a latent of ``size`` (h, w)."""
         return crop_to(self.synthesis(z_hat / LATENT_GAIN), size)
 
     @torch.no_grad()
-    def coder(self) -> EntropyBottleneck:
-        """A copy of the prior that can compress and decompress ẑ.
-
-        A copy, because CompressAI keeps the coding tables in the state, whose shapes would then
-        depend on whether the model was ever used for coding.
-        """
-        prior = copy.deepcopy(self.prior)
-        prior._update_quantiles()
-        prior.quantiles[:, :, 1] = 0  # codes ẑ = round(z): see the class
-        prior.update(force=True)
-        return prior
+    def likelihood(self, reach: int) -> Tensor:
+        """Probability of each integer from −reach to reach: (C, 2·reach + 1)."""
+        integers = torch.arange(-reach, reach + 1).to(self.prior.quantiles)
+        _, likelihood = self.prior(integers.expand(1, self.prior.channels, -1), training=False)
+        return likelihood[0]

@@ -1,0 +1,110 @@
+"""The coder's integer tables: cumulative frequencies of a symbol under each quantised parameter.
+
+A symbol of ŷ is its distance from n, the integer nearest to μ; what is left of μ, in sixteenths,
+and the level of σ name the row of the table that it is coded with. z has a row for each channel.
+
+What a row holds only to one in 2¹⁶ is left to the coder's escape code, which reaches any integer.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from compressai.entropy_models.entropy_models import pmf_to_quantized_cdf
+from torch import Tensor
+
+from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE, scale_index
+
+PRECISION = 16  # bits of a frequency
+ESCAPED = 2.0**-PRECISION  # of the probability of a row, at most
+CERTAIN = 0  # the row of a symbol that is always 0
+_FRACTIONS = range(-MEAN_STEPS // 2, MEAN_STEPS // 2)  # of μ − n, in sixteenths
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``cdf``: cumulative frequencies of 2¹⁶, the last one the escape's; ``lowest``: the first's
+    symbol."""
+
+    cdf: list[int]
+    lowest: int
+
+
+_CERTAIN_ROW = Row(cdf=[0, 2**PRECISION - 1, 2**PRECISION], lowest=0)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rows by number, as the coder takes them."""
+
+    rows: Sequence[Row]
+
+    def used(self, numbers: Tensor) -> tuple[list[int], list[list[int]], list[int], list[int]]:
+        """Symbols' rows as indexes into those in use, and these: passing a whole table costs more
+        than coding with it."""
+        kept, indexes = torch.unique(numbers, return_inverse=True)
+        rows = [self.rows[number] for number in kept.tolist()]
+        return (
+            indexes.tolist(),
+            [row.cdf for row in rows],
+            [len(row.cdf) for row in rows],
+            [row.lowest for row in rows],
+        )
+
+
+def row_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """μ and σ → n and the row of `gaussian_tables`, both int64, elementwise."""
+    steps = (mean * MEAN_STEPS).round().long()
+    nearest = torch.div(steps + MEAN_STEPS // 2, MEAN_STEPS, rounding_mode="floor")
+    fraction = steps - nearest * MEAN_STEPS + MEAN_STEPS // 2
+    return nearest, 1 + fraction * SCALE_LEVELS + scale_index(scale)
+
+
+@functools.cache
+def gaussian_tables() -> Tables:
+    """A certain row, then one for each fraction of μ and each level of σ."""
+    gaussian = (
+        _gaussian(fraction / MEAN_STEPS, scale) for fraction in _FRACTIONS for scale in SCALE_TABLE
+    )
+    return Tables([_CERTAIN_ROW, *gaussian])
+
+
+def prior_tables(likelihood: Tensor) -> Tables:
+    """A certain row, then one for each channel, from `Hyperprior.likelihood`."""
+    reach = likelihood.shape[1] // 2
+    rows = []
+    for pmf in likelihood:
+        below, above = pmf.cumsum(0), pmf.flip(0).cumsum(0)
+        left = min(int((below <= ESCAPED / 2).sum()), reach)
+        right = 2 * reach + 1 - min(int((above <= ESCAPED / 2).sum()), reach)
+        rows.append(_row(pmf[left:right].tolist(), left - reach))
+    return Tables([_CERTAIN_ROW, *rows])
+
+
+def _gaussian(mean: float, scale: float) -> Row:
+    reach = 1
+    while _tail(reach + 0.5 - abs(mean), scale) + _tail(reach + 0.5 + abs(mean), scale) > ESCAPED:
+        reach += 1
+    edges = [
+        0.5 * math.erfc(-(k - 0.5 - mean) / scale / math.sqrt(2)) for k in range(-reach, reach + 2)
+    ]
+    return _row([high - low for low, high in pairwise(edges)], -reach)
+
+
+def _row(pmf: list[float], lowest: int) -> Row:
+    escape = max(1 - sum(pmf), 0.0)
+    return Row(
+        cdf=pmf_to_quantized_cdf(
+            torch.tensor([*pmf, escape], dtype=torch.float64), PRECISION
+        ).tolist(),
+        lowest=lowest,
+    )
+
+
+def _tail(distance: float, scale: float) -> float:
+    return 0.5 * math.erfc(distance / scale / math.sqrt(2))

@@ -1,0 +1,162 @@
+"""Real rANS streams: what is decoded is what was coded, at the rate that was estimated."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from tcc.codec.coding import LARGEST, LatentCoder
+from tcc.codec.context import CONTEXTS
+from tcc.codec.entropy import EntropyModel
+from tcc.codec.gaussian import SCALE_TABLE, quantize_parameters
+from tcc.codec.tables import gaussian_tables, row_of
+from tcc.errors import BitstreamError
+
+C, S = 6, 10
+SIZES = [(1, 1), (1, 17), (13, 1), (2, 2), (7, 11), (16, 24)]
+
+
+def model(context: str, hyperprior: bool, side: bool, seed: int = 0) -> EntropyModel:
+    """Weights that spread μ and σ over the table."""
+    torch.manual_seed(seed)
+    entropy = EntropyModel(
+        C, context=context, hyperprior=hyperprior, side_features=S if side else 0
+    )
+    with torch.no_grad():
+        entropy.head.weight.normal_(std=1.0)
+        entropy.head.bias.normal_(std=0.5)
+    return entropy.eval()
+
+
+def inputs(size: tuple[int, int], side: bool, seed: int = 1) -> tuple[torch.Tensor, ...]:
+    draw = torch.Generator().manual_seed(seed)
+    y = (
+        torch.randn(1, C, *size, generator=draw)
+        * torch.tensor([0.1, 1, 2, 5, 20, 400])[:, None, None]
+    )
+    return y, y.round(), torch.randn(1, S, *size, generator=draw) if side else None
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("hyperprior", [False, True])
+@pytest.mark.parametrize("side", [False, True])
+def test_any_size_comes_back_exactly_on_any_number_of_threads(context, hyperprior, side, threads):
+    entropy = model(context, hyperprior, side)
+    for size in SIZES:
+        y, y_hat, features = inputs(size, side)
+        threads(1)
+        stream = LatentCoder(entropy).encode(y, y_hat, features)
+        for count in (1, 4):
+            threads(count)
+            assert torch.equal(LatentCoder(entropy).decode(stream, size, features), y_hat)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_the_rows_are_those_of_the_estimate(context):
+    """A pass looks at some cells; all of them together must be what the whole tensor gives."""
+    entropy = model(context, hyperprior=False, side=True)
+    _, y_hat, side = inputs((9, 14), side=True)
+    coder = LatentCoder(entropy)
+    with torch.no_grad():
+        conditioning = entropy.conditioning((9, 14), None, side)
+        mean, scale = entropy.parameters_of(y_hat, conditioning)
+    seen = {}
+    rows = LatentCoder._rows
+
+    def spy(self, decoded, cells, hidden):
+        found = rows(self, decoded, cells, hidden)
+        for index, at in enumerate(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)):
+            seen[at] = found[0][index], found[1][index]
+        return found
+
+    LatentCoder._rows = spy
+    try:
+        coder.encode(y_hat, y_hat, side)
+    finally:
+        LatentCoder._rows = rows
+    nearest, row = row_of(mean[0], scale[0])
+    assert len(seen) == 9 * 14
+    agree = [
+        torch.equal(nearest[:, i, j], near) and torch.equal(row[:, i, j], number)
+        for (i, j), (near, number) in seen.items()
+    ]
+    assert sum(agree) >= len(agree) - 1  # in float32, an edge may lie between
+    assert row.unique().numel() > 50
+
+
+def test_a_row_s_mean_and_scale_are_the_quantised_ones():
+    mean, scale = torch.randn(2000) * 30, torch.rand(2000) * 25 + 0.05
+    nearest, rows = row_of(mean, scale)
+    fraction, level = torch.div(rows - 1, 64, rounding_mode="floor"), (rows - 1) % 64
+    table = torch.tensor(SCALE_TABLE)
+    expected = quantize_parameters(mean, scale)
+    assert torch.allclose(nearest + (fraction - 8) / 16, expected[0])
+    assert torch.equal(table[level], expected[1])
+
+
+def test_tables_hold_all_but_what_is_escaped():
+    rows = gaussian_tables().rows
+    assert len(rows) == 1 + 16 * 64
+    for row in rows:
+        assert row.cdf[0] == 0
+        assert row.cdf[-1] == 2**16
+        assert all(low < high for low, high in zip(row.cdf, row.cdf[1:], strict=False))
+        assert row.cdf[-1] - row.cdf[-2] <= 32  # the escape's, and what rounding left over
+    assert max(len(row.cdf) for row in rows) < 200
+
+
+@pytest.mark.parametrize("hyperprior", [False, True])
+def test_latents_that_follow_their_model_cost_what_is_estimated(hyperprior):
+    entropy = model("none", hyperprior, side=True)
+    with torch.no_grad():
+        entropy.head.weight.mul_(0.3)
+    y, _, side = inputs((48, 64), side=True)
+    with torch.no_grad():
+        z_hat, _ = entropy._code_z(y)
+        mean, scale = entropy.parameters_of(y, entropy.conditioning((48, 64), z_hat, side))
+    y_hat = (mean + scale * torch.randn_like(mean)).round()
+    estimate = sum(float(bits.sum()) for bits in entropy.measure(y, y_hat, side).values())
+    stream = LatentCoder(entropy).encode(y, y_hat, side)
+    assert 8 * len(stream) == pytest.approx(estimate + 64, rel=0.004)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), LARGEST, -LARGEST])
+def test_what_cannot_be_coded_is_refused(bad):
+    y = torch.zeros(1, C, 2, 2)
+    y[0, 1, 1, 0] = bad
+    with pytest.raises(BitstreamError, match="latent y holds"):
+        LatentCoder(model("none", hyperprior=False, side=False)).encode(y, y.round())
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_damaged_streams_end_in_an_error_or_other_symbols(context):
+    coder = LatentCoder(model(context, hyperprior=True, side=False))
+    y, y_hat, _ = inputs((8, 12), side=False)
+    stream = coder.encode(y, y_hat)
+    chance = random.Random(0)
+    wrong = 0
+    for _ in range(150):
+        damaged = bytearray(stream)
+        match chance.randrange(4):
+            case 0:
+                damaged = damaged[: chance.randrange(len(damaged))]
+            case 1:
+                damaged = bytearray(chance.randbytes(chance.randrange(64)))
+            case 2:
+                damaged[:] = bytes([chance.choice((0, 255))]) * len(damaged)
+            case _:
+                damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        try:
+            wrong += not torch.equal(coder.decode(bytes(damaged), (8, 12)), y_hat)
+        except BitstreamError:
+            wrong += 1
+    assert wrong > 140
