@@ -11,7 +11,6 @@ import pytest
 
 from tcc.records import Plan
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,8 +14,10 @@ Shape legend: C latent channels, h w latent cells, n cells of one pass.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -33,18 +35,22 @@ from tcc.codec.transforms import LATENT_GAIN
 from tcc.errors import BitstreamError
 
 LARGEST = 2**15  # |ŷ| and |ẑ|: beyond it no trained latent comes
+_Module = TypeVar("_Module", bound=nn.Module)
 _PRIOR_REACH = 512  # of ẑ; beyond it, the coder escapes
 _PADDING = 4  # symbols: the library writes beyond its memory where there are fewer
 # A damaged stream may make the decoder read on: at most this for a symbol, and for a byte.
 _BEYOND_PER_SYMBOL, _BEYOND_PER_BYTE = 136, 16
 
 
-class LatentCoder(nn.Module):
-    """The coder of one trained entropy model, of which it keeps a copy in float64."""
+class LatentCoder:
+    """The coder of one trained entropy model, of which it keeps a copy in float64.
 
-    def __init__(self, entropy: EntropyModel):
-        super().__init__()
-        self.entropy = copy.deepcopy(entropy).double().eval().requires_grad_(False)
+    ``tower``: of a conditional entropy model; what is given as ``side`` then is Ŷ of the base.
+    Without, ``side`` are the features (1, S, h, w) themselves.
+    """
+
+    def __init__(self, entropy: EntropyModel, tower: nn.Module | None = None):
+        self.entropy, self._tower = _exact(entropy), None if tower is None else _exact(tower)
         self._context = _CellContext(self.entropy.context)
         self._gaussian = gaussian_tables()
         prior = self.entropy.hyperprior
@@ -52,27 +58,12 @@ class LatentCoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> bytes:
-        """The latent of one image, (1, C, h, w), as a stream; side: (1, S, h, w).
+        """The latent of one image before and after rounding, (1, C, h, w), as a stream.
 
         Raises:
             BitstreamError: a latent is not finite, or beyond `LARGEST`.
         """
-        writer = _Writer()
-        hidden = self._side(side)
-        if self._prior is not None:
-            assert self.entropy.hyperprior is not None
-            z_hat = self.entropy.hyperprior.latent(y.double())
-            symbols = _integers(z_hat, "z")
-            writer.write(symbols.flatten(), _channels(symbols), self._prior)
-            hidden = hidden + self._z_features(symbols, _size(y_hat))
-        symbols = _integers(y_hat, "y")[0].permute(1, 2, 0)
-        decoded = _Cells(_size(y_hat), symbols.shape[2])
-        for cells in self._passes(_size(y_hat)):
-            nearest, rows = self._rows(decoded, cells, hidden)
-            found = symbols[cells.rows, cells.columns]
-            writer.write((found - nearest).flatten(), rows.flatten(), self._gaussian)
-            decoded.put(cells, found)
-        return writer.close(self._gaussian)
+        return self._encode(y, y_hat, self._side(side))
 
     @torch.inference_mode()
     def decode(self, stream: bytes, size: Size, side: Tensor | None = None) -> Tensor:
@@ -81,21 +72,49 @@ class LatentCoder(nn.Module):
         Raises:
             BitstreamError: the stream is damaged, as far as that can be seen.
         """
-        height, width = size
-        channels = self.entropy.head.out_channels // 2
-        padded = -(-height // STRIDE), -(-width // STRIDE)
-        count = channels * height * width
-        if self._prior is not None:
-            count += channels * padded[0] * padded[1]
-        reader = _Reader(stream, count)
+        return self._decode(stream, size, self._side(side))
+
+    @torch.inference_mode()
+    def through(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> tuple[bytes, Tensor]:
+        """Encodes and decodes what was encoded; the tower is gone through once.
+
+        Raises:
+            BitstreamError: as `encode`, or what was decoded is not ŷ.
+        """
         hidden = self._side(side)
+        stream = self._encode(y, y_hat, hidden)
+        decoded = self._decode(stream, _size(y_hat), hidden)
+        if not torch.equal(decoded, y_hat.float()):
+            raise BitstreamError("the decoder lost its way: its latent is not the encoder's")
+        return stream, decoded
+
+    def _encode(self, y: Tensor, y_hat: Tensor, hidden: Tensor) -> bytes:
+        writer = _Writer()
         if self._prior is not None:
-            shape = torch.empty(1, channels, *padded, dtype=torch.int64, device="meta")
-            rows = _channels(shape)
-            symbols = reader.read(rows, self._prior).view(1, channels, *padded)
-            hidden = hidden + self._z_features(_within(symbols, "z"), size)
-        decoded = _Cells(size, channels)
-        for cells in self._passes(size):
+            assert self.entropy.hyperprior is not None
+            z_hat = _integers(self.entropy.hyperprior.latent(y.double()), "z")
+            writer.write(z_hat.flatten(), _channels(z_hat), self._prior)
+            hidden = hidden + self._z_features(z_hat, _size(y_hat))
+        symbols = _integers(y_hat, "y")[0].permute(1, 2, 0)
+        decoded = _Cells(_size(y_hat), symbols.shape[2], hidden)
+        for cells in self._passes(_size(y_hat), y_hat.device):
+            nearest, rows = self._rows(decoded, cells, hidden)
+            found = symbols[cells.rows, cells.columns]
+            writer.write((found - nearest).flatten(), rows.flatten(), self._gaussian)
+            decoded.put(cells, found)
+        return writer.close(self._gaussian)
+
+    def _decode(self, stream: bytes, size: Size, hidden: Tensor) -> Tensor:
+        channels = self.entropy.head.out_channels // 2
+        z_shape = (1, channels, *(-(-side // STRIDE) for side in size))
+        z_count = 0 if self._prior is None else math.prod(z_shape)
+        reader = _Reader(stream, channels * math.prod(size) + z_count)
+        if self._prior is not None:
+            rows = _channels(torch.empty(z_shape, device=hidden.device))
+            z_hat = _within(reader.read(rows, self._prior).view(z_shape), "z")
+            hidden = hidden + self._z_features(z_hat, size)
+        decoded = _Cells(size, channels, hidden)
+        for cells in self._passes(size, hidden.device):
             nearest, rows = self._rows(decoded, cells, hidden)
             found = reader.read(rows.flatten(), self._gaussian).view_as(nearest) + nearest
             decoded.put(cells, _within(found, "y"))
@@ -105,7 +124,8 @@ class LatentCoder(nn.Module):
         """What a pass adds to its context before the hidden layer: (h, w, hidden) or (1, 1, …)."""
         hidden = self.entropy.hidden_bias[None]
         if side is not None:
-            hidden = hidden + self.entropy.inputs["side"](side.double().cpu())
+            features = side.double() if self._tower is None else self._tower(side.double())
+            hidden = hidden + self.entropy.inputs["side"](features)
         return hidden[0].permute(1, 2, 0)
 
     def _z_features(self, z_hat: Tensor, size: Size) -> Tensor:
@@ -113,9 +133,9 @@ class LatentCoder(nn.Module):
         features = self.entropy.hyperprior.features(z_hat.double(), size)
         return self.entropy.inputs["hyperprior"](features)[0].permute(1, 2, 0)
 
-    def _passes(self, size: Size) -> Iterator[_Pass]:
+    def _passes(self, size: Size, device: torch.device) -> Iterator[_Pass]:
         for mask in self.entropy.context.passes(*size):
-            rows, columns = mask.nonzero(as_tuple=True)
+            rows, columns = (index.to(device) for index in mask.nonzero(as_tuple=True))
             if len(rows):
                 yield _Pass(rows, columns)
 
@@ -143,10 +163,10 @@ class _Pass:
 class _Cells:
     """ŷ as far as it is decoded, with a border as wide as a context reaches."""
 
-    def __init__(self, size: Size, channels: int):
+    def __init__(self, size: Size, channels: int, like: Tensor):
         border = 2 * (KERNEL // 2)
         height, width = size
-        self.values = torch.zeros(height + border, width + border, channels, dtype=torch.float64)
+        self.values = like.new_zeros(height + border, width + border, channels)
 
     def put(self, cells: _Pass, symbols: Tensor) -> None:
         reach = KERNEL // 2
@@ -206,7 +226,12 @@ class _Reader:
     def read(self, rows: Tensor, tables: Tables) -> Tensor:
         """Symbols as int64, one for each row."""
         found = self._decoder.decode_stream(*tables.used(rows))
-        return torch.tensor(found, dtype=torch.int64)
+        return torch.tensor(found, dtype=torch.int64, device=rows.device)
+
+
+def _exact(module: _Module) -> _Module:
+    """A frozen copy in float64."""
+    return copy.deepcopy(module).double().eval().requires_grad_(False)
 
 
 def _linear(conv: nn.Module, x: Tensor) -> Tensor:
@@ -218,7 +243,8 @@ def _linear(conv: nn.Module, x: Tensor) -> Tensor:
 def _channels(symbols: Tensor) -> Tensor:
     """The row of each element of (1, C, h, w) in the tables of a prior, flat."""
     _, channels, height, width = symbols.shape
-    return torch.arange(1, channels + 1).repeat_interleave(height * width)
+    numbers = torch.arange(1, channels + 1, device=symbols.device)
+    return numbers.repeat_interleave(height * width)
 
 
 def _integers(latent: Tensor, name: str) -> Tensor:
@@ -227,7 +253,7 @@ def _integers(latent: Tensor, name: str) -> Tensor:
             f"latent {name} holds {_worst(latent)}: what is coded must be finite and below "
             f"{LARGEST}; the image or the weights are damaged"
         )
-    return latent.round().long().cpu()
+    return latent.round().long()
 
 
 def _within(symbols: Tensor, name: str) -> Tensor:

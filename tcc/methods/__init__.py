@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
 
+    from tcc.codec.coding import LatentCoder
+    from tcc.codec.geometry import Size
     from tcc.formats.sample import Batch
 
 
@@ -34,12 +36,14 @@ class Measured:
 
     ``bits_by_stream``: stream → bits of each image, float64 (B,). ``outputs``: task → the
     image-like tensor that its task model reads, (B, 3, H, W). ``coded``: the same as it was
-    decoded, at the codec's scale; empty where there is no codec.
+    decoded, at the codec's scale; empty where there is no codec. ``payloads``: layer → the
+    stream of each image, where they were coded.
     """
 
     bits_by_stream: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     coded: Mapping[str, Tensor] = field(default_factory=dict)
+    payloads: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
 
 
 class TrialModel(Protocol):
@@ -58,8 +62,25 @@ class TrialModel(Protocol):
         """λ·d + R of one batch, without auxiliary terms or ramp: the picking rule's value."""
         ...
 
-    def measure(self, batch: Batch) -> Measured:
-        """Rates as evaluated (entropy parameters quantised) and each task's decoded image."""
+    def coders(self) -> Mapping[str, LatentCoder]:
+        """Layer → its coder with the weights as they are now, in the order of a file."""
+        ...
+
+    def measure(self, batch: Batch, coders: Mapping[str, LatentCoder] | None = None) -> Measured:
+        """Rates as evaluated (entropy parameters quantised) and each task's decoded image.
+
+        With ``coders`` all latents are encoded, and what is measured is what was decoded.
+        """
+        ...
+
+    def decode(
+        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> Mapping[str, Tensor]:
+        """Task → the image-like tensor (1, 3, H, W) that its task model reads, of a file's layers.
+
+        Raises:
+            BitstreamError: a layer cannot be decoded.
+        """
         ...
 
     def task_model(self, task: str) -> Any:
@@ -116,6 +137,10 @@ class Method(ABC):
     @abstractmethod
     def batch_key(self, trial: TrialSpec) -> tuple[str, ...]:
         """What, beside the seed, the batch order depends on: equal for arms of a comparison."""
+
+    def codes_fast(self, params: Any) -> bool:
+        """Whether a whole data set is coded in little more time than it is measured in."""
+        return False
 
     @abstractmethod
     def build(

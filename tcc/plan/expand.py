@@ -124,8 +124,10 @@ class _Expansion:
     def _evaluations(self, draft: TrialDraft, trial: str) -> tuple[EvaluationSpec, ...]:
         """What the spec asks for, where the trial gives a metric that the data has labels for; on
         the trial's own data where that leaves nothing."""
+        usual = "coded" if self.method.codes_fast(self.params) else "estimated"
         asked = [
-            (item.data or draft.dataset, item.split, item.rate) for item in self._spec.evaluate
+            (item.data or draft.dataset, item.split, item.rate or usual, item.coded_images)
+            for item in self._spec.evaluate
         ]
         found = [self._evaluation(draft, trial, *item) for item in asked]
         measuring = {item.id: item for item in found if item.metrics}
@@ -134,7 +136,7 @@ class _Expansion:
         return (self._evaluation(draft, trial, draft.dataset, *asked[0][1:]),)
 
     def _evaluation(
-        self, draft: TrialDraft, trial: str, data: str, split: str, rate: str
+        self, draft: TrialDraft, trial: str, data: str, split: str, rate: str, coded_images: int
     ) -> EvaluationSpec:
         own, info = (self._spec.data[name].info for name in (draft.dataset, data))
         tasks = {name: self._task(name)[0] for name in self.method.reported_tasks(draft)}
@@ -149,6 +151,7 @@ class _Expansion:
                 if _comparable(task.label, own, info)
                 for metric in task.metrics
             ),
+            coded_images=coded_images if rate == "estimated" else 0,
         )
         return replace(spec, id=evaluation_id(trial, spec))
 

@@ -65,6 +65,7 @@ def evaluation_id(trial: str, evaluation: EvaluationSpec) -> str:
             "rate": evaluation.rate,
             "metrics": evaluation.metrics,
         }
+        | ({"coded_images": evaluation.coded_images} if evaluation.coded_images else {})
     )
 
 

@@ -5,6 +5,7 @@ from tcc.records.frozen import FrozenMap
 from tcc.records.plugins import DatasetInfo, DatasetUse, MetricInfo, PluginUse
 from tcc.records.results import (
     SCHEMA,
+    CodingGap,
     EvaluationRecord,
     FailureRecord,
     ImageResult,
@@ -32,6 +33,7 @@ __all__ = [
     "LOOP_VERSION",
     "SCHEMA",
     "BDRate",
+    "CodingGap",
     "CurveKey",
     "DatasetInfo",
     "DatasetUse",

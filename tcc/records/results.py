@@ -13,7 +13,9 @@ SCHEMA = 2  # of the record files; raised when a reader of old files would misre
 
 @dataclass(frozen=True, kw_only=True)
 class Rate(Record):
-    """Bits spent on a set of images. Streams: ``base.y``, ``base.z``, ``enhancement.y`` …"""
+    """Bits spent on a set of images. Streams: ``base.y``, ``base.z``, ``enhancement.y`` …
+    where they are estimated; ``base.stream``, ``base.header``, ``enhancement.stream`` …
+    of coded files."""
 
     bits_by_stream: Mapping[str, float]
     num_pixels: int  # of the ORIGINAL, unpadded images
@@ -37,14 +39,32 @@ class Metric(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CodingGap(Record):
+    """What files cost beyond the estimate, over the ``images`` of an evaluation that were coded."""
+
+    images: int
+    coded_bits: float  # headers and all
+    header_bits: float
+    estimated_bits: float
+
+    @property
+    def percent(self) -> float:
+        """Of the estimate."""
+        return 100 * (self.coded_bits / self.estimated_bits - 1) if self.estimated_bits else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageResult(Record):
-    """One image of an evaluation: its size, its bits and its per-image metrics."""
+    """One image of an evaluation: its size, its bits and its per-image metrics. ``coded_bits`` and
+    ``estimated_bits``: of its whole file, where it was coded; None where not."""
 
     key: str
     height: int
     width: int
     bits_by_stream: Mapping[str, float]
     metrics: Mapping[str, float]
+    coded_bits: float | None = None
+    estimated_bits: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +100,7 @@ class Provenance(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord(Record):
-    """The result of one evaluation; ``rates`` by source."""
+    """The result of one evaluation; ``rates`` by source. ``gap``: None where nothing was coded."""
 
     schema: int
     trial: str
@@ -91,6 +111,7 @@ class EvaluationRecord(Record):
     per_image: tuple[ImageResult, ...]
     timings: Mapping[str, float]  # seconds by phase
     provenance: Provenance
+    gap: CodingGap | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

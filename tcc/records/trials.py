@@ -48,13 +48,18 @@ class Recipe(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSpec(Record):
-    """What is measured of a trained trial. ``metrics``: ``task/metric``; empty: the rate alone."""
+    """What is measured of a trained trial. ``metrics``: ``task/metric``; empty: the rate alone.
+
+    ``coded_images``: of an estimated rate, the first so many images are really coded, too, to know
+    what the estimate leaves out.
+    """
 
     id: str
     dataset: DatasetUse
     split: str
     rate: str  # estimated | coded
     metrics: tuple[str, ...]
+    coded_images: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,11 +148,14 @@ class Also(Section):
 
 
 class EvaluateSpec(Section):
-    """One thing to measure of every trial. ``data``: its own training data by default."""
+    """One thing to measure of every trial. ``data``: its own training data by default. ``rate``:
+    coded by default where the method's contexts are fast to code. ``coded_images``: of an estimated
+    rate, how many are coded as well, to measure what the estimate leaves out."""
 
     data: str | None = None
     split: Literal["val", "select", "train"] = "val"
-    rate: Literal["estimated"] = "estimated"
+    rate: Literal["coded", "estimated"] | None = None
+    coded_images: Annotated[int, Field(ge=0)] = 8
 
 
 class ResourcesSpec(Section):

@@ -33,6 +33,7 @@ from tcc.records import (
 )
 from tcc.tasks import Accumulator
 from tcc.trial import memory
+from tcc.trial.coded import Cost, costs, gap_of
 from tcc.trial.data import describe, labels_of, open_split
 from tcc.trial.finite import predicted
 from tcc.trial.loading import WholeImages
@@ -69,11 +70,16 @@ def evaluate(
     labels = labels_of(_measured_tasks(trial, spec))
     loaded = WholeImages(open_split(spec.dataset, spec.split, place.workers, labels), place)
     accumulators = _accumulators(trial, spec)
+    all_coded = spec.rate == "coded"
+    coders = model.coders() if all_coded or spec.coded_images else {}
     images: list[ImageResult] = []
+    coded: list[Cost] = []
     for item in loaded:
         with memory.explained_whole(item, place.device):
             batch = item.to(place.device)
-            measured = model.measure(batch)
+            left = len(batch) if all_coded else spec.coded_images - len(coded)
+            measured = model.measure(batch, coders if left > 0 else None)
+            of_files = costs(measured, batch.sizes)[: max(left, 0)]
             values: list[dict[str, float]] = [{} for _ in batch.keys]
             for task, accumulator in accumulators.items():
                 decoded = measured.outputs[task].float()
@@ -81,7 +87,8 @@ def evaluate(
                 seen = _with_coded(batch, measured, task, trial.recipe.train.scale)
                 for mine, found in zip(values, accumulator.update(predictions, seen), strict=True):
                     mine.update({f"{task}/{name}": value for name, value in found.items()})
-        images += _image_results(batch, measured.bits_by_stream, values)
+        images += _image_results(batch, measured.bits_by_stream, of_files, values, all_coded)
+        coded += of_files
         _refuse_non_finite(images[-len(batch) :])
         if previews is not None and RECONSTRUCTION in measured.outputs:
             _write_previews(previews, batch, measured.outputs[RECONSTRUCTION], len(images))
@@ -92,11 +99,12 @@ def evaluate(
         trial=trial.id,
         evaluation=spec,
         checkpoint_sha256=checkpoint_sha256,
-        rates=(_rate(images, spec.rate),),
+        rates=(_rate(images, "coded" if coded and all_coded else "estimated"),),
         metrics=_metrics(trial, spec, accumulators),
         per_image=tuple(images),
         timings={"evaluate": time.monotonic() - clock},
         provenance=provenance(study, str(place.device), started_at),
+        gap=gap_of(coded),
     )
 
 
@@ -123,16 +131,28 @@ def _accumulators(trial: TrialSpec, spec: EvaluationSpec) -> dict[str, Accumulat
 
 
 def _image_results(
-    batch: Batch, bits: Mapping[str, Tensor], values: list[dict[str, float]]
+    batch: Batch,
+    bits: Mapping[str, Tensor],
+    coded: list[Cost],
+    values: list[dict[str, float]],
+    all_coded: bool,
 ) -> list[ImageResult]:
+    """``coded``: of the first images; where all are, bits are those of files."""
     columns = {stream: value.tolist() for stream, value in bits.items()}
+    spent = [
+        {stream: column[index] for stream, column in columns.items()} for index in range(len(batch))
+    ]
+    if all_coded and coded:
+        spent = [cost.coded for cost in coded]
     return [
         ImageResult(
             key=key,
             height=height,
             width=width,
-            bits_by_stream={stream: column[index] for stream, column in columns.items()},
+            bits_by_stream=spent[index],
             metrics=values[index],
+            coded_bits=sum(coded[index].coded.values()) if index < len(coded) else None,
+            estimated_bits=sum(coded[index].estimated.values()) if index < len(coded) else None,
         )
         for index, (key, (height, width)) in enumerate(zip(batch.keys, batch.sizes, strict=True))
     ]

@@ -100,6 +100,9 @@ class TaskCompatibleCompression(Method):
             fields["enhancement"] = dict(zip(names, params.enhancement_layer, strict=True))
         return fields
 
+    def codes_fast(self, params: Params) -> bool:
+        return "masked" not in (params.context, params.enhancement_layer[1])
+
     def reported_tasks(self, draft: TrialDraft) -> tuple[str, ...]:
         return draft.uses
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from tcc.codec.coding import LatentCoder
 from tcc.codec.entropy import round_ste
-from tcc.codec.geometry import resize_to
+from tcc.codec.geometry import Size, resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
 from tcc.methods.ttcc.kinds import RECONSTRUCTION
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams, through
 
 
 class BaseModel(TrialParts):
@@ -56,17 +57,32 @@ class BaseModel(TrialParts):
         rate = bpp(self.codec.bits(batch, y, y_hat), batch)
         return self.lmbda * self.branch.distortion(y_hat, batch) + rate
 
-    def measure(self, batch: Batch) -> Measured:
+    def coders(self) -> Mapping[str, LatentCoder]:
+        return {"base": LatentCoder(self.codec.entropy)}
+
+    def measure(self, batch: Batch, coders: Mapping[str, LatentCoder] | None = None) -> Measured:
         y = self.codec(batch)
-        y_hat = torch.round(y)
-        coded = {self.task: self.branch.coded(y_hat, batch.size)}
-        if self.auxiliary is not None:
-            coded[RECONSTRUCTION] = self.auxiliary.coded(y_hat, batch.size)
+        y_hat, payloads = through(coders, "base", y)
+        coded = self._coded(y_hat, batch.size)
         return Measured(
             bits_by_stream=streams("base", self.codec.bits(batch, y, y_hat)),
             outputs={task: resize_to(image, batch.size) for task, image in coded.items()},
             coded=coded,
+            payloads={"base": payloads} if coders else {},
         )
+
+    def decode(
+        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> Mapping[str, Tensor]:
+        y_hat = coders["base"].decode(payloads[0], self.codec.cells(size))
+        return {task: resize_to(image, size) for task, image in self._coded(y_hat, size).items()}
+
+    def _coded(self, y_hat: Tensor, size: Size) -> dict[str, Tensor]:
+        """Task → the image-like tensor at the codec's scale."""
+        coded = {self.task: self.branch.coded(y_hat, size)}
+        if self.auxiliary is not None:
+            coded[RECONSTRUCTION] = self.auxiliary.coded(y_hat, size)
+        return coded
 
     def task_model(self, task: str) -> Any:
         branch = self.branch if task == self.task or self.auxiliary is None else self.auxiliary

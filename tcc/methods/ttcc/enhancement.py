@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tcc.codec.coding import LatentCoder
 from tcc.codec.entropy import round_ste
-from tcc.codec.geometry import resize_to
+from tcc.codec.geometry import Size, resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams, through
 
 
 class EnhancementModel(TrialParts):
@@ -85,21 +86,41 @@ class EnhancementModel(TrialParts):
             return rate
         return self.lmbda * self.branch.distortion(self._seen(y_hat, base_hat), batch) + rate
 
-    def measure(self, batch: Batch) -> Measured:
-        y = self.codec(batch)
-        y_hat, base_hat, bits = torch.round(y), None, {}
+    @property
+    def _layer(self) -> str:
+        return "enhancement" if self.base is not None else "single_layer"
+
+    def coders(self) -> Mapping[str, LatentCoder]:
+        base = {} if self.base is None else {"base": LatentCoder(self.base.entropy)}
+        return base | {self._layer: LatentCoder(self.codec.entropy, self.tower)}
+
+    def measure(self, batch: Batch, coders: Mapping[str, LatentCoder] | None = None) -> Measured:
+        base_hat, bits, payloads = None, {}, {}
         if self.base is not None:
             base_y = self.base(batch)
-            base_hat = torch.round(base_y)
+            base_hat, payloads["base"] = through(coders, "base", base_y)
             bits |= streams("base", self.base.bits(batch, base_y, base_hat))
-        own = self.codec.bits(batch, y, y_hat, self._side(base_hat))
-        bits |= streams("enhancement" if self.base is not None else "single_layer", own)
+        y = self.codec(batch)
+        seen = None if self.tower is None else base_hat
+        y_hat, payloads[self._layer] = through(coders, self._layer, y, seen)
+        bits |= streams(self._layer, self.codec.bits(batch, y, y_hat, self._side(base_hat)))
         coded = self.branch.coded(self._seen(y_hat, base_hat), batch.size)
         return Measured(
             bits_by_stream=bits,
             outputs={self.task: resize_to(coded, batch.size)},
             coded={self.task: coded},
+            payloads=payloads if coders else {},
         )
+
+    def decode(
+        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> Mapping[str, Tensor]:
+        base_hat = None
+        if self.base is not None:
+            base_hat = coders["base"].decode(payloads[0], self.base.cells(size))
+        seen = None if self.tower is None else base_hat
+        y_hat = coders[self._layer].decode(payloads[-1], self.codec.cells(size), seen)
+        return {self.task: self.branch(self._seen(y_hat, base_hat), size)}
 
     def task_model(self, task: str) -> Any:
         return self.branch.task_model

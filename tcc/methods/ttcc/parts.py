@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from tcc.codec.coding import LatentCoder
 from tcc.codec.entropy import EntropyModel
 from tcc.codec.geometry import Size, crop_to, pad_to, rescale, resize_to, scaled_size
 from tcc.codec.transforms import STRIDE, AnalysisTransform, SynthesisTransform
@@ -59,8 +60,12 @@ class Codec(nn.Module):
         all of it."""
         if not batch.padded:
             return None
-        scaled = [scaled_size(size, self.scale) for size in batch.sizes]
-        return [(-(-height // STRIDE), -(-width // STRIDE)) for height, width in scaled]
+        return [self.cells(size) for size in batch.sizes]
+
+    def cells(self, size: Size) -> Size:
+        """(h, w) of the latent of an image of ``size``."""
+        height, width = scaled_size(size, self.scale)
+        return -(-height // STRIDE), -(-width // STRIDE)
 
 
 class Branch(nn.Module):
@@ -134,6 +139,10 @@ class TrialParts(nn.Module):
         """Nothing is frozen unless a subclass says so."""
         return {}
 
+    def coders(self) -> Mapping[str, LatentCoder]:
+        """Nothing is coded unless a subclass says so."""
+        return {}
+
     def frozen(self, batch: Batch) -> Mapping[str, Tensor]:
         """What `precompute` gave for this batch, kept or made now; always in full precision."""
         if batch.frozen:
@@ -151,6 +160,25 @@ def bpp(bits: Mapping[str, Tensor], batch: Batch) -> Tensor:
 def streams(layer: str, bits: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An entropy model's bits under the names of a layer's streams: ``base.y`` …"""
     return {f"{layer}.{name}": value.double() for name, value in bits.items()}
+
+
+def through(
+    coders: Mapping[str, LatentCoder] | None, layer: str, y: Tensor, side: Tensor | None = None
+) -> tuple[Tensor, list[bytes]]:
+    """ŷ (B, C, h, w) and the stream of each image, of which it was decoded; without coders, ŷ as
+    it would be, and no stream."""
+    y_hat = torch.round(y)
+    if coders is None:
+        return y_hat, []
+    each = [
+        coders[layer].through(
+            y[index : index + 1],
+            y_hat[index : index + 1],
+            None if side is None else side[index : index + 1],
+        )
+        for index in range(len(y))
+    ]
+    return torch.cat([decoded for _, decoded in each]), [stream for stream, _ in each]
 
 
 def load_part(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:

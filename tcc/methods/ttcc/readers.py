@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tcc.codec.geometry import resize_to
+from tcc.codec.coding import LatentCoder
+from tcc.codec.geometry import Size, resize_to
+from tcc.errors import BitstreamError
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, streams
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, streams, through
 
 
 class DirectModel(TrialParts):
@@ -37,15 +39,25 @@ class DirectModel(TrialParts):
     def rd_cost(self, batch: Batch) -> Tensor:
         return self._distortion(batch)
 
-    def measure(self, batch: Batch) -> Measured:
+    def coders(self) -> Mapping[str, LatentCoder]:
+        return {"base": LatentCoder(self.base.entropy)}
+
+    def measure(self, batch: Batch, coders: Mapping[str, LatentCoder] | None = None) -> Measured:
         y = self.base(batch)
-        y_hat = torch.round(y)
+        y_hat, payloads = through(coders, "base", y)
         coded = self.branch.coded(y_hat, batch.size)
         return Measured(
             bits_by_stream=streams("base", self.base.bits(batch, y, y_hat)),
             outputs={self.task: resize_to(coded, batch.size)},
             coded={self.task: coded},
+            payloads={"base": payloads} if coders else {},
         )
+
+    def decode(
+        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> Mapping[str, Tensor]:
+        y_hat = coders["base"].decode(payloads[0], self.base.cells(size))
+        return {self.task: self.branch(y_hat, size)}
 
     def task_model(self, task: str) -> Any:
         return self.branch.task_model
@@ -66,8 +78,13 @@ class PixelsModel(TrialParts):
     def rd_cost(self, batch: Batch) -> Tensor:
         return self.own.distortion(batch.image_B3HW, batch)
 
-    def measure(self, batch: Batch) -> Measured:
+    def measure(self, batch: Batch, coders: Mapping[str, LatentCoder] | None = None) -> Measured:
         return Measured(bits_by_stream={}, outputs={self.task: batch.image_B3HW})
+
+    def decode(
+        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> Mapping[str, Tensor]:
+        raise BitstreamError("a `pixels` trial has no codec: nothing is coded with it")
 
     def task_model(self, task: str) -> Any:
         return self.own

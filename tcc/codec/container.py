@@ -1,0 +1,288 @@
+"""The scalable file, ``.tcc``: a small header, the base, and the enhancement where there is one.
+
+    header        b"tc" · version, layers (4 bits each) · height · width · trial (4) · weights (2)
+    base          length · checksum (4) · payload
+    enhancement   checksum (4) · payload, which is the rest of the file
+
+Height, width and length are LEB128 varints, in no more bytes than they need. A checksum is a CRC32,
+little endian: the base's is of the header, its length and its payload; the enhancement's is of its
+payload and goes on from the base's, so that it holds beside that base alone. So all but the
+payloads is 24 bytes at most, below 16384 pixels a side and 2 MiB of base.
+
+What lies behind the base is neither read nor checked by who wants the base alone.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tcc.codec.geometry import Size
+from tcc.errors import BitstreamError
+
+MAX_PIXELS = 2**26  # of an image: 8192×8192
+MAX_LAYER_BYTES = 2**28  # of a payload: 32 bits for each of the most pixels
+
+_MAGIC = b"tc"
+_VERSION = 1
+_LAYERS = ("base", "enhancement")
+_TRIAL_BYTES, _WEIGHTS_BYTES = 4, 2
+_CHECKSUM_BYTES = 4
+_VARINT_BYTES = 5  # at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelId:
+    """What a file says of the model that wrote it: enough to find it, and to refuse another.
+
+    ``trial``: the first 4 bytes of the trial's id; ``weights``: the first 2 of its checkpoint's
+    SHA-256.
+    """
+
+    trial: bytes
+    weights: bytes
+
+    def __post_init__(self) -> None:
+        assert len(self.trial) == _TRIAL_BYTES
+        assert len(self.weights) == _WEIGHTS_BYTES
+
+    @classmethod
+    def of(cls, trial_id: str, checkpoint_sha256: str) -> ModelId:
+        """From 16 and 64 hexadecimal digits."""
+        return cls(
+            trial=bytes.fromhex(trial_id)[:_TRIAL_BYTES],
+            weights=bytes.fromhex(checkpoint_sha256)[:_WEIGHTS_BYTES],
+        )
+
+    def matches(self, trial_id: str, checkpoint_sha256: str) -> bool:
+        """Whether this may be the model of that trial with those weights."""
+        return self == ModelId.of(trial_id, checkpoint_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """What a file holds.
+
+    ``size``: of the original image; ``model``: of the top trial of the file, which is the
+    enhancement's even where the base alone was read; ``layers``: the base's payload, then the
+    enhancement's.
+    """
+
+    size: Size
+    model: ModelId
+    layers: tuple[bytes, ...]
+
+
+def pack(container: Container) -> bytes:
+    """The file of a container.
+
+    Raises:
+        BitstreamError: the image has no pixel or more than `MAX_PIXELS`, or a payload is longer
+            than `MAX_LAYER_BYTES`.
+    """
+    if fault := _size_fault(container.size):
+        raise BitstreamError(f"{fault}; scale it down or cut it into parts")
+    for layer, payload in zip(_LAYERS, container.layers, strict=False):
+        if fault := _length_fault(layer, len(payload)):
+            raise BitstreamError(f"{fault}; scale the image down or cut it into parts")
+    file = [_head(container)]
+    checksum = zlib.crc32(file[0])
+    for payload in container.layers:
+        checksum = zlib.crc32(payload, checksum)
+        file += [checksum.to_bytes(_CHECKSUM_BYTES, "little"), payload]
+    return b"".join(file)
+
+
+def unpack(data: bytes, *, name: str, layers: int | None = None) -> Container:
+    """The container of a file's bytes; ``name`` is the file's, for errors.
+
+    ``layers``: how many are wanted, from the base up; None: all. Pixels are counted before anything
+    is decoded, so that no file asks for more memory than an image of `MAX_PIXELS`.
+
+    Raises:
+        BitstreamError: the file is of another format or version, damaged, cut off or too long, or
+            has fewer layers.
+    """
+    return _parse(_Reader(io.BytesIO(data), len(data), name), layers)
+
+
+def read(path: Path, *, layers: int | None = None) -> Container:
+    """The container of a file, as `unpack`; of unwanted layers nothing is read.
+
+    Raises:
+        BitstreamError: also where the file is missing or cannot be read.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would wait, a device never end
+            raise BitstreamError(f"{path}: is a folder or device; expected a .tcc file")
+        with path.open("rb", buffering=0) as file:  # a buffer would read on behind the base
+            return _parse(_Reader(file, found.st_size, str(path)), layers)
+    except FileNotFoundError:
+        raise BitstreamError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise BitstreamError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def overhead(container: Container) -> tuple[int, ...]:
+    """Bytes of the file beside the payloads, by layer; the header counts as the base's."""
+    _, *above = container.layers
+    return len(_head(container)) + _CHECKSUM_BYTES, *(_CHECKSUM_BYTES for _ in above)
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+class _Reader:
+    """A file from its begin on, field by field; ``checksum``: of what was read."""
+
+    def __init__(self, stream: _Stream, size: int, name: str):
+        self._stream = stream
+        self._size = size
+        self._at = 0
+        self._name = name
+        self.checksum = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes of the file that were not read."""
+        return self._size - self._at
+
+    def error(self, message: str) -> BitstreamError:
+        return BitstreamError(f"{self._name}: {message}")
+
+    def raw(self, count: int, field: str) -> bytes:
+        """The next bytes, which no checksum is of."""
+        # the size first: memory is taken for what is asked, not for what is there
+        if count <= self.left:
+            found = self._stream.read(count) or b""
+            if len(found) == count:
+                self._at += count
+                return found
+            self._size = self._at + len(found)  # it was cut off since it was opened
+        raise self.error(
+            f"is cut off in the {field}: it has {self._size} bytes of at least "
+            f"{self._at + count}; copy it again"
+        )
+
+    def take(self, count: int, field: str) -> bytes:
+        found = self.raw(count, field)
+        self.checksum = zlib.crc32(found, self.checksum)
+        return found
+
+    def varint(self, field: str) -> int:
+        value = 0
+        for place in range(_VARINT_BYTES):
+            (byte,) = self.take(1, field)
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                if place and not byte:
+                    raise self.error(
+                        f"{field} {value} takes {place + 1} bytes, more than it needs; "
+                        "the file is damaged, copy it again"
+                    )
+                return value
+        raise self.error(
+            f"{field} takes more than {_VARINT_BYTES} bytes; the file is damaged, copy it again"
+        )
+
+    def payload(self, layer: str, length: int | None) -> bytes:
+        """The checksum and payload of a layer; of length None, it is the rest of the file."""
+        expected = int.from_bytes(self.raw(_CHECKSUM_BYTES, f"checksum of the {layer}"), "little")
+        length = self.left if length is None else length
+        if fault := _length_fault(layer, length):
+            raise self.error(f"{fault}; the file is damaged, copy it again")
+        found = self.take(length, f"payload of the {layer}")
+        if self.checksum != expected:
+            raise self.error(
+                f"{layer} layer is damaged: its checksum is {self.checksum:08x}, it should be "
+                f"{expected:08x}; copy the file again"
+                + (", or decode the base alone" if layer != _LAYERS[0] else "")
+            )
+        return found
+
+
+def _parse(reader: _Reader, wanted: int | None) -> Container:
+    assert wanted in (None, 1, 2)
+    magic = reader.take(len(_MAGIC), "magic")
+    if magic != _MAGIC:
+        raise reader.error(f"magic is {magic!r}, a .tcc file begins with {_MAGIC!r}")
+    version, count = divmod(reader.take(1, "version")[0], 16)
+    if version > _VERSION:
+        raise reader.error(
+            f"version is {version}, this tcc reads {_VERSION}: written by a newer tcc; update tcc"
+        )
+    if version != _VERSION:
+        raise reader.error(
+            f"version is {version}, this tcc reads {_VERSION}; the file is damaged, copy it again"
+        )
+    if not 1 <= count <= len(_LAYERS):
+        raise reader.error(
+            f"number of layers is {count}, 1 or 2 are allowed; the file is damaged, copy it again"
+        )
+    size = reader.varint("height"), reader.varint("width")
+    if fault := _size_fault(size):
+        raise reader.error(f"{fault}; the file is damaged, copy it again")
+    model = ModelId(
+        trial=reader.take(_TRIAL_BYTES, "trial id"),
+        weights=reader.take(_WEIGHTS_BYTES, "weights' hash"),
+    )
+    layers = [reader.payload(_LAYERS[0], reader.varint("length of the base"))]
+    if count == 1 and reader.left:
+        raise reader.error(
+            f"bytes behind the base are {reader.left}, none are allowed in a file of one layer; "
+            "the file is damaged, copy it again"
+        )
+    if wanted is not None and wanted > count:
+        raise reader.error(
+            f"number of layers is {count}, {wanted} were asked for: the file has no enhancement; "
+            "decode the base alone"
+        )
+    if min(count, wanted or count) == 2:
+        layers.append(reader.payload(_LAYERS[1], None))
+    return Container(size=size, model=model, layers=tuple(layers))
+
+
+def _head(container: Container) -> bytes:
+    """Header and length of the base: all before the base's checksum."""
+    assert 1 <= len(container.layers) <= len(_LAYERS)
+    height, width = container.size
+    return b"".join(
+        (
+            _MAGIC,
+            bytes([_VERSION << 4 | len(container.layers)]),
+            *(_varint(height), _varint(width)),
+            *(container.model.trial, container.model.weights),
+            _varint(len(container.layers[0])),
+        )
+    )
+
+
+def _varint(value: int) -> bytes:
+    """LEB128: 7 bits a byte, the lowest first, the high bit where another byte follows."""
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*written, value])
+
+
+def _size_fault(size: Size) -> str | None:
+    height, width = size
+    if min(size) >= 1 and height * width <= MAX_PIXELS:
+        return None
+    return (
+        f"size is {height}×{width} ({height * width} pixels), allowed are sides from 1 and "
+        f"{MAX_PIXELS} pixels at most"
+    )
+
+
+def _length_fault(layer: str, length: int) -> str | None:
+    if length <= MAX_LAYER_BYTES:
+        return None
+    return f"length of the {layer} is {length} bytes, allowed are {MAX_LAYER_BYTES} at most"
