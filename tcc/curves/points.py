@@ -172,6 +172,7 @@ def _points(
                     source="" if rate is None else rate.source,
                     value=metric.value,
                     still_improving=improving,
+                    gap=evaluation.gap,
                 )
                 moving = tuple(trial.axes) if level else (_MOVING.get(family, "lambda_e"),)
                 key = CurveKey(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tcc.records.frozen import Record
 from tcc.records.plugins import MetricInfo
+from tcc.records.results import CodingGap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class RDPoint(Record):
     source: str  # coded | estimated
     value: float
     still_improving: bool
+    gap: CodingGap | None = None  # of all layers; None where no image was coded
 
 
 @dataclass(frozen=True, kw_only=True)

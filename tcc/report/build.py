@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tcc.curves.coding import CurveGap, curve_gaps
 from tcc.curves.comparisons import Comparison, compare
 from tcc.curves.files import curve_json
 from tcc.curves.points import curves_of
 from tcc.curves.side_information import side_information
 from tcc.records import CurveKey, RDCurve
+from tcc.report.coding import coding_json
 from tcc.report.figures import draw_figures
 from tcc.report.html import page_text
 from tcc.report.panels import pair_panels
@@ -87,7 +89,8 @@ def build_report(study: str, store: Store, *, past: str = "") -> ReportFiles:
 
 
 def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
-    """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``, ``files``.
+    """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``, ``coding``,
+    ``files``.
 
     Raises:
         StoreError, RecordError: as `build_report`.
@@ -145,6 +148,7 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     anchor: dict[str, float] = dict(settings.anchor.items())
     refusals = [settings.refuse] if settings.refuse else []
     comparisons = compare(curves, anchor=anchor, refusals=refusals)
+    gaps = curve_gaps(curves)
     pairs = pair_panels(curves, side_information(curves))
     told = headline(comparisons, curves)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
@@ -163,13 +167,14 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
         names.append(name)
     with writing(folder):
         _remove_others(folder, names)
-    _write_tables(study, curves, comparisons, write)
+    _write_tables(study, curves, comparisons, gaps, write)
     page = page_text(
         study,
         sentences=sentences(told) + without_comparison(asked, told, curves),
         verdicts=groups(told),
         pairs=pairs,
         previews=previews(list(study.records), store),
+        gaps=gaps,
     )
     write("index.html", page)
     write(STAMP_FILE, json.dumps({"stamp": mark, "files": names}, indent=1))
@@ -180,6 +185,7 @@ def _write_tables(
     study: Study,
     curves: Sequence[RDCurve],
     comparisons: Sequence[Comparison],
+    gaps: Sequence[CurveGap],
     write: Callable[[str, str], None],
 ) -> None:
     bd_rates = list(bd_rate_rows(study.name, comparisons))
@@ -190,6 +196,7 @@ def _write_tables(
         "runs": runs_json(study.runs),
         "bd_rates": bd_rates,
         "curves": list(curve_rows(curves)),
+        "coding": [coding_json(gap) for gap in gaps],
     }
     write("report.json", json.dumps(content, allow_nan=False, ensure_ascii=False))
 

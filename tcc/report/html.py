@@ -12,9 +12,12 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
+from tcc.curves.coding import CurveGap
 from tcc.plan import TrialState
 from tcc.plan.distrust import distrusts
 from tcc.records import TrialRecord
+from tcc.report.coding import COLUMNS as CODING_COLUMNS
+from tcc.report.coding import coding_cells
 from tcc.report.lines import Line
 from tcc.report.notices import notices
 from tcc.report.panels import PairPanels
@@ -37,6 +40,7 @@ def page_text(
     verdicts: Sequence[Group],
     pairs: Sequence[PairPanels],
     previews: Sequence[Strip],
+    gaps: Sequence[CurveGap],
 ) -> str:
     """``index.html``."""
     from jinja2 import Environment, StrictUndefined
@@ -75,6 +79,8 @@ def page_text(
         failures=study.failures,
         skipped=skipped(study),
         distrusts=distrusts(study.problems, redone=study.past is None),
+        coding_columns=CODING_COLUMNS,
+        coding=[coding_cells(gap) for gap in gaps],
         run_columns=RUN_COLUMNS,
         runs=[run_cells(run) for run in study.runs],
         facts=list(_facts(study)),

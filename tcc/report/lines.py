@@ -9,7 +9,7 @@ from typing import Any
 
 from tcc.curves.points import rate_of
 from tcc.curves.side_information import SideInformation
-from tcc.records import CurveKey, RDCurve, RDPoint
+from tcc.records import CodingGap, CurveKey, RDCurve, RDPoint
 from tcc.report.words import (
     arm_text,
     at_text,
@@ -182,6 +182,7 @@ def point_lines(curve: RDCurve, point: RDPoint) -> tuple[str, ...]:
         f"{family_text(key.family)}, {pair_text(key.tasks)}",
         f"{metric_text(metric.name)} {value_text(point.value, metric.unit)}{rate}",
         " + ".join(split) + " bpp" if layers else "",
+        _gap_text(point.gap),
         ", ".join(part for part in (axes_text(point.axes), f"seed {point.seed}") if part),
         f"{point.kind} trial {point.trial}, step {point.step}{improving}",
         f"base trial {point.base}" if point.base and point.base != point.trial else "",
@@ -199,6 +200,12 @@ def _gain_lines(gain: SideInformation) -> tuple[str, ...]:
         f"enhancement trial {gain.trial}",
         f"standalone trial {gain.standalone}",
     )
+
+
+def _gap_text(gap: CodingGap | None) -> str:
+    if gap is None:
+        return ""
+    return f"files of {gap.images} images are {gap.percent:+.2f} % off the estimate"
 
 
 def _layer(name: str) -> str:

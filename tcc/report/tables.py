@@ -40,6 +40,8 @@ POINT_COLUMNS = (
     "evaluation",
     "step",
     "still_improving",
+    "coded_images",
+    "coding_gap_percent",
 )
 
 
@@ -81,6 +83,8 @@ def _point_cells(point: RDPoint) -> Row:
         "evaluation": point.evaluation,
         "step": point.step,
         "still_improving": point.still_improving,
+        "coded_images": point.gap.images if point.gap else 0,
+        "coding_gap_percent": point.gap.percent if point.gap else None,
     }
 
 

@@ -210,6 +210,12 @@ def test_images_of_no_or_too_many_pixels_are_not_packed(size):
         pack(replace(SMALL, size=size))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (8192, 8192), (1, MAX_PIXELS), (MAX_PIXELS, 1)])
+def test_the_smallest_and_the_largest_images_are(size):
+    container = replace(SMALL, size=size)
+    assert unpack(pack(container), name="x") == container
+
+
 @pytest.mark.parametrize("layer", ["base", "enhancement"])
 def test_no_layer_is_longer_than_the_limit(layer, monkeypatch):
     payloads = {"base": b"1", "enhancement": b"2", layer: b"12345678"}
@@ -252,7 +258,7 @@ def test_nothing_behind_the_base_is_read(tmp_path, monkeypatch):
 
     def spy(self, count, field):
         found = raw(self, count, field)
-        counted.append(self._stream.tell())
+        counted.append(os.lseek(self._stream.fileno(), 0, os.SEEK_CUR))  # with what is buffered
         return found
 
     monkeypatch.setattr(room._Reader, "raw", spy)

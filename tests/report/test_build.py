@@ -158,7 +158,7 @@ def test_curves_of_an_earlier_state_are_removed(make_store):
 def test_the_json_has_what_the_command_promises(make_store):
     store = make_store((0, 1), failing=True)
     found = report_json("made_up", store)
-    assert list(found) == ["study", "runs", "bd_rates", "curves", "files"]
+    assert list(found) == ["study", "runs", "bd_rates", "curves", "coding", "files"]
     assert [run["ratio_to_bound"] for run in found["runs"]] == [1.25]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["study"] == "made_up"

@@ -127,7 +127,9 @@ def test_names_with_markup_are_escaped(make_store, make_curves):
         plan=replace(study.plan, trials=trials),
     )
     curves = [replace(c, key=replace(c.key, variant=bad, dataset=bad)) for c in make_curves()]
-    text = page_text(wicked, sentences=(), verdicts=(), pairs=pair_panels(curves, ()), previews=())
+    text = page_text(
+        wicked, sentences=(), verdicts=(), pairs=pair_panels(curves, ()), previews=(), gaps=()
+    )
     assert "<img" not in text.replace(data_block(text), "")
     assert "</script><img" not in text
     assert Elements(text).text.count(bad) >= 4
