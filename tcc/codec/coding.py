@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from compressai import ans  # pyright: ignore[reportAttributeAccessIssue]
@@ -187,7 +188,7 @@ class _CellContext:
             self._seen = None
             return
         self._seen = conv.mask[0, 0].nonzero(as_tuple=True)
-        weight = conv.weight[:, :, self._seen[0], self._seen[1]]  # (2C, C, places)
+        weight = conv.weight[:, :, self._seen[0], self._seen[1]] / LATENT_GAIN  # (2C, C, places)
         self._weight = weight.permute(2, 1, 0).flatten(0, 1).contiguous()
         self._bias = conv.bias
 
@@ -199,7 +200,7 @@ class _CellContext:
             return decoded.values.new_zeros(1, len(self._bias))
         down, right = self._seen
         rows, columns = cells.rows[:, None] + down, cells.columns[:, None] + right
-        seen = decoded.values[rows, columns].flatten(1) / LATENT_GAIN
+        seen = decoded.values[rows, columns].flatten(1)
         return torch.addmm(self._bias, seen, self._weight)
 
 
@@ -226,7 +227,7 @@ class _Reader:
     def read(self, rows: Tensor, tables: Tables) -> Tensor:
         """Symbols as int64, one for each row."""
         found = self._decoder.decode_stream(*tables.used(rows))
-        return torch.tensor(found, dtype=torch.int64, device=rows.device)
+        return torch.from_numpy(np.fromiter(found, np.int64, len(found))).to(rows.device)
 
 
 def _exact(module: _Module) -> _Module:

@@ -46,10 +46,12 @@ class Tables:
     def used(self, numbers: Tensor) -> tuple[list[int], list[list[int]], list[int], list[int]]:
         """Symbols' rows as indexes into those in use, and these: passing a whole table costs more
         than coding with it."""
-        kept, indexes = torch.unique(numbers, return_inverse=True)
+        kept = torch.bincount(numbers, minlength=len(self.rows)).nonzero()[:, 0]  # sorts nothing
+        places = torch.empty(len(self.rows), dtype=torch.int64, device=numbers.device)
+        places[kept] = torch.arange(len(kept), device=numbers.device)
         rows = [self.rows[number] for number in kept.tolist()]
         return (
-            indexes.tolist(),
+            places[numbers].tolist(),
             [row.cdf for row in rows],
             [len(row.cdf) for row in rows],
             [row.lowest for row in rows],

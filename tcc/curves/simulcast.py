@@ -53,6 +53,7 @@ def _points(scalable: RDPoint, singles: Sequence[RDPoint]) -> Iterator[RDPoint]:
         yield replace(
             single,
             base=scalable.base,
+            gap=None,  # of no file
             kind="simulcast",
             label=f"simulcast: {single.label} + base {scalable.base}",
             axes={**single.axes, **fixed},
