@@ -34,18 +34,28 @@ def main() -> NoReturn:
     try:
         code = cli.main(prog_name="tcc", standalone_mode=False)
     except TccError as error:
-        click.echo(f"tcc: {error}", err=True)
+        _say(f"tcc: {error}", err=True)
         code = BAD_INPUT
     except click.ClickException as error:
         error.show()
         code = BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
-        click.echo("tcc: interrupted; the same command goes on from here", err=True)
+        _say("\ntcc: interrupted; the same command goes on from here", err=True)
         code = INTERRUPTED
     sys.exit(code or 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Verbs(click.Group):
+    """Leaves an interrupt to `main`: click would write to a terminal that may be gone."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tcc")
 def cli() -> None:
     """Plan, run and report rate-distortion studies of scalable learned compression."""
@@ -124,12 +134,12 @@ def run(
             mirror_report(outcome.study, opened, files)
     except TccError:  # what was run is told all the same
         lost = outcome.to_json() | {"report": None, "address": None}
-        _print_json(lost) if as_json else click.echo(outcome.summary())
+        _print_json(lost) if as_json else _say(outcome.summary())
         raise
     if as_json:
         _print_json(outcome.to_json() | {"report": str(files.page), "address": files.address})
     else:
-        click.echo(f"{outcome.summary()}\nreport: {files.told}")
+        _say(f"{outcome.summary()}\nreport: {files.told}")
     return outcome.exit_code
 
 
@@ -154,7 +164,7 @@ def evaluate(
         train=False,
         quiet_stdout=as_json,
     )
-    _print_json(outcome.to_json()) if as_json else click.echo(outcome.summary())
+    _print_json(outcome.to_json()) if as_json else _say(outcome.summary())
     return outcome.exit_code
 
 
@@ -170,7 +180,7 @@ def retry(study: str, store: str, address: str | None, as_json: bool) -> int:
 
     spec = stored_spec(study, open_store(store, write=False))
     outcome = run_study(spec, open_store(store), address=address, retry=True, quiet_stdout=as_json)
-    _print_json(outcome.to_json()) if as_json else click.echo(outcome.summary())
+    _print_json(outcome.to_json()) if as_json else _say(outcome.summary())
     return outcome.exit_code
 
 
@@ -291,4 +301,14 @@ def _nodes(address: str | None) -> Sequence[Node]:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    _say(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Prints, if anybody still reads: a closed pipe or terminal changes no exit code."""
+    try:
+        click.echo(text, err=err)
+    except OSError:
+        from tcc.run.outlet import nowhere
+
+        nowhere((sys.stderr if err else sys.stdout).fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,30 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "does,code",
+    [("return ['a']", 0), ("raise KeyboardInterrupt", 130), ("raise TccError('no')", 2)],
+)
+def test_output_that_nobody_reads_changes_no_exit_code(does, code):
+    line = f"""
+import sys
+from tcc import cli, registry
+from tcc.errors import TccError
+
+def names(room):
+    {does}
+
+registry.names = names
+sys.argv = ["tcc", "list", "tasks", "--json"]
+cli.main()
+"""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", line], stdout=write, stderr=write, timeout=60)
+    os.close(write)
+    assert done.returncode == code
 
 
 def test_bdrate_of_two_files(tmp_path):

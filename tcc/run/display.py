@@ -15,6 +15,7 @@ from tcc.records import Plan, Progress
 from tcc.run.board import Board
 from tcc.run.eta import Eta, clock
 from tcc.run.events import Event, Watcher
+from tcc.run.outlet import Outlet
 
 REFRESH_S = 0.5
 REMIND_S = 60.0  # a line about what runs, where nothing else happens
@@ -24,11 +25,11 @@ REMIND_S = 60.0  # a line about what runs, where nothing else happens
 def display(
     plan: Plan, states: Mapping[str, TrialState], seconds: Mapping[str, float], stream: TextIO
 ) -> Iterator[Watcher]:
-    """The display that fits a stream, for as long as the block runs.
+    """The display that fits a stream, for as long as the block runs and the stream can be written.
 
     ``states``: trial → where it stands before the run. ``seconds``: trial → what like ones took.
     """
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = Console(file=Outlet(stream), highlight=False, soft_wrap=True)
     board = Board(plan, {id: it.state for id, it in states.items()}, Eta(plan, seconds))
     if not console.is_terminal:
         yield Lines(board, console)

@@ -20,6 +20,7 @@ from tcc.run.bailing import bailing_out
 from tcc.run.cluster import connect
 from tcc.run.display import display
 from tcc.run.outcome import RunOutcome, RunSettings, outcome
+from tcc.run.outlet import Outlet
 from tcc.run.record import Recorder
 from tcc.run.stopping import Stopping
 from tcc.stores import Store, open_store
@@ -62,7 +63,7 @@ def run_plan(
     store = open_store(store_uri)
     states: Mapping[str, TrialState] = ledger(plan, store, thorough=True)
     for item in distrusts(store.problems()):
-        print(f"not trusted: {item}", file=sys.stderr, flush=True)
+        print(f"not trusted: {item}", file=Outlet(sys.stderr), flush=True)
     wanted = _trained(plan, states) if not train else None
     to_run = [
         trial
@@ -126,7 +127,7 @@ def _run(
     usual = fmean(known.values()) if known else 1.0
     stream = sys.stderr if settings.quiet_stdout else sys.stdout
     head = f"study {plan.study}: {len(to_run)} of {len(plan)} trials to run"
-    print(head, file=stream, flush=True)
+    print(head, file=Outlet(stream), flush=True)
     with connect(address) as cluster, display(plan, states, known, stream) as watcher:
         from tcc.run.drive import Work, drive  # imports Ray Tune
         from tcc.run.remote import drive_on_head

@@ -35,12 +35,12 @@ class Stopping:
         if self.cause is None:
             self.cause = cause
             self._until = time.monotonic() + self._grace_s
+            self._tell()  # first: that the line below is read by anybody is not sure
             again = "again" if self._signals else "Ctrl-C"
             self._say(
                 f"stopping: trials save and end, at most {self._grace_s:.0f} s; "
                 f"{again} to end at once"
             )
-            self._tell()
 
     def check(self) -> bool:
         """Whether the run stops. Called several times a second.

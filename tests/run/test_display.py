@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 
 import pytest
 from fake_trials import make_plan, make_trial
@@ -13,6 +15,7 @@ from tcc.run.board import Board
 from tcc.run.display import LiveTable, display, line
 from tcc.run.eta import Eta, clock
 from tcc.run.events import Event
+from tcc.run.outlet import Outlet
 
 BASE = make_trial("0123456789abcdef", label="base depth λ_b=0.1")
 CHILD = make_trial("child", ("0123456789abcdef",), kind="enhancement", label="enhancement λ_e=1")
@@ -100,6 +103,42 @@ def test_lines_where_there_is_no_terminal() -> None:
         "0/2  running  0123456789ab  base depth λ_b=0.1",
         "1/2  done     0123456789ab  base depth λ_b=0.1  (12 s)",
     ]
+
+
+class Gone(io.StringIO):
+    """A stream whose reader is gone. ``fault``: what writing to it raises."""
+
+    def __init__(self, fault: OSError, terminal: bool):
+        super().__init__()
+        self.fault, self.terminal, self.tried = fault, terminal, 0
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        self.tried += 1
+        raise self.fault
+
+
+@pytest.mark.parametrize("fault", [BrokenPipeError(), OSError(errno.EIO, "the terminal is closed")])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_stream_that_nobody_reads_is_left_alone_for_good(fault: OSError, terminal: bool) -> None:
+    stream = Gone(fault, terminal)
+    states = {id: TrialState(id=id, state=state) for id, state in STATES.items()}
+    with display(PLAN, states, {}, stream) as watcher:
+        watcher.event(Event(trial=BASE, state="running"))
+        watcher.note("stopping")
+        watcher.event(Event(trial=BASE, state="failed", because="loss is nan"))
+        watcher.tick()
+    assert stream.tried == 1
+
+
+def test_what_was_not_written_to_a_pipe_fails_nothing_later() -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream:
+        os.close(read)
+        print("a line", file=Outlet(stream), flush=True)
+        stream.flush()
 
 
 def test_a_line_says_why() -> None:

@@ -65,6 +65,19 @@ def test_a_first_signal_lets_trials_save_and_the_same_command_goes_on(
     assert not last_run(tmp_path).interrupted
 
 
+def test_an_interrupt_that_ends_who_reads_the_output_lets_trials_save(tmp_path: Path) -> None:
+    """As Ctrl-C in ``tcc run … | tee log``."""
+    driver = start(tmp_path, label="train 40", count=3)
+    wait_until(lambda: has_trained(tmp_path))
+    assert driver.stdout is not None
+    driver.stdout.close()
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(60) == 130
+    assert last_run(tmp_path).interrupted
+    assert "3 done" in finish(tmp_path, "train 40", 3)
+    assert_no_step_twice(tmp_path, 3, 40)
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     driver = start(tmp_path, label="sleep 300", count=2)
     wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)

@@ -31,7 +31,7 @@ def test_a_first_signal_tells_once_and_a_second_ends() -> None:
         assert heard.stopping.check()
         assert isinstance(heard.stopping.cause, KeyboardInterrupt)
         said = "stopping: trials save and end, at most 60 s; again to end at once"
-        assert heard.told == [said, "workers"]
+        assert heard.told == ["workers", said], "whether anybody reads it or not"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
