@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+SAME_WITHIN_S = 1.0  # `uv run` passes on a signal that its whole process group got: it comes twice
+
 
 class Ended(BaseException):
     """Ends Tune at once, with no time for its own tidying, which may wait for what is gone."""
@@ -27,7 +29,7 @@ class Stopping:
     def __init__(self, grace_s: float, tell: Callable[[], None], say: Callable[[str], None]):
         self.cause: BaseException | None = None
         self._grace_s, self._tell, self._say = grace_s, tell, say
-        self._signals = 0
+        self._heard_at: float | None = None
         self._until = float("inf")
 
     def because(self, cause: BaseException) -> None:
@@ -36,7 +38,7 @@ class Stopping:
             self.cause = cause
             self._until = time.monotonic() + self._grace_s
             self._tell()  # first: that the line below is read by anybody is not sure
-            again = "again" if self._signals else "Ctrl-C"
+            again = "again" if self._heard_at is not None else "Ctrl-C"
             self._say(
                 f"stopping: trials save and end, at most {self._grace_s:.0f} s; "
                 f"{again} to end at once"
@@ -48,7 +50,7 @@ class Stopping:
         Raises:
             Ended: the time for it is over.
         """
-        if self._signals:
+        if self._heard_at is not None:
             self.because(KeyboardInterrupt())
         if self.cause is not None and time.monotonic() > self._until:
             raise Ended(self.cause)
@@ -57,7 +59,8 @@ class Stopping:
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """Within, a first Ctrl-C or SIGTERM begins to stop; one that comes while it stops, of
-        either kind, raises `KeyboardInterrupt` wherever the process is."""
+        either kind, raises `KeyboardInterrupt` wherever the process is. Within a second of the
+        first it is the same one."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -70,6 +73,8 @@ class Stopping:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: Any) -> None:
-        if self._signals or self.cause is not None:
+        now = time.monotonic()
+        if self._heard_at is None and self.cause is None:
+            self._heard_at = now
+        elif self._heard_at is None or now - self._heard_at > SAME_WITHIN_S:
             raise KeyboardInterrupt
-        self._signals += 1

@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 Stop = Callable[[], bool]  # whether to save and end; asked where a trial can
+
+SAME_WITHIN_S = 1.0  # `uv run` passes on a signal that its whole process group got: it comes twice
 
 _HEARD = b"interrupted: ends after this step; interrupt again to end at once\n"
 _UNHANDLED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -25,16 +28,19 @@ def end_if(stop: Stop) -> None:
 @contextmanager
 def asked_by_signals() -> Iterator[Stop]:
     """Within, a first Ctrl-C or SIGTERM only makes the given function true; a second one, of either
-    kind, interrupts.
+    kind, interrupts. Within a second of the first it is the same one.
 
     A signal that somebody else handles, and both of them out of the main thread, stay as they are.
     """
-    asked: list[int] = []
+    asked: list[float] = []  # when
 
-    def ask(number: int, _frame: Any) -> None:
+    def ask(_number: int, _frame: Any) -> None:
+        now = time.monotonic()
         if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
+            if now - asked[0] > SAME_WITHIN_S:
+                raise KeyboardInterrupt
+            return
+        asked.append(now)
         with suppress(OSError):  # a closed terminal
             os.write(2, _HEARD)  # a stream could be in the midst of another message
 

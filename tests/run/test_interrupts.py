@@ -16,6 +16,7 @@ from fake_trials import steps
 from heads import DRIVER, RAY, Head, start, wait_until
 
 from tcc.records import RunRecord
+from tcc.run.stopping import SAME_WITHIN_S
 from tcc.stores import open_store
 
 pytestmark = [
@@ -85,6 +86,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     driver.send_signal(signal.SIGINT)
     while "stopping" not in driver.stdout.readline():
         assert driver.poll() is None
+    time.sleep(SAME_WITHIN_S)
     sent_at = time.monotonic()
     driver.send_signal(signal.SIGINT)
     driver.communicate()

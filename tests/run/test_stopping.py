@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tcc.errors import StoreError
+from tcc.run import stopping as stopping_module
 from tcc.run.stopping import Ended, Stopping
 
 
@@ -22,7 +23,8 @@ def test_nothing_stops_by_itself() -> None:
     assert heard.told == []
 
 
-def test_a_first_signal_tells_once_and_a_second_ends() -> None:
+def test_a_first_signal_tells_once_and_a_second_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping_module, "SAME_WITHIN_S", -1.0)
     heard = Heard()
     before = signal.getsignal(signal.SIGTERM)
     with heard.stopping.on_signals():
@@ -35,6 +37,22 @@ def test_a_first_signal_tells_once_and_a_second_ends() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_comes_twice_at_once_is_one() -> None:
+    heard = Heard()
+    with heard.stopping.on_signals():
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            assert heard.stopping.check()
+    assert len(heard.told) == 2
+
+
+def test_the_first_signal_ends_what_stops_for_another_cause() -> None:
+    heard = Heard()
+    heard.stopping.because(StoreError("the disk is full"))
+    with heard.stopping.on_signals(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_the_cause_is_raised_once_the_time_is_over() -> None:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tcc.trial import interrupt
 from tcc.trial.interrupt import asked_by_signals, heed_parent_alone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +22,8 @@ def handlers() -> list:
 
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
-def test_the_first_signal_asks_and_the_second_ends(first, second, capfd):
+def test_the_first_signal_asks_and_the_second_ends(first, second, capfd, monkeypatch):
+    monkeypatch.setattr(interrupt, "SAME_WITHIN_S", -1.0)
     before = handlers()
     with asked_by_signals() as stop:
         assert not stop()
@@ -34,6 +36,14 @@ def test_the_first_signal_asks_and_the_second_ends(first, second, capfd):
     assert capfd.readouterr().err == (
         "interrupted: ends after this step; interrupt again to end at once\n"
     )
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(capfd):
+    with asked_by_signals() as stop:
+        for number in (*SIGNALS, *SIGNALS):
+            signal.raise_signal(number)
+        assert stop()
+    assert capfd.readouterr().err.count("interrupted") == 1
 
 
 def test_out_of_the_main_thread_signals_are_left_alone():
