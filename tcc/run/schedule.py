@@ -228,7 +228,9 @@ class Schedule:
             )
         )
         self._take_back(id)
-        self._frontier.give_up(id, TrialState(id=id, state="failed", because=reason))
+        found = standing(self._trials[id], self._store)  # with its record, where it was trained
+        failed = TrialState(id=id, state="failed", because=reason)
+        self._frontier.give_up(id, found if found.state == "failed" else failed)
 
     def _take_back(self, id: str) -> None:
         self._ended.pop(id, None)

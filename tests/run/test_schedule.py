@@ -244,6 +244,18 @@ def test_a_trial_that_loses_its_process_in_a_row_becomes_a_failure(store: Store)
     assert driver.schedule.exhausted
 
 
+def test_a_trial_given_up_in_its_evaluation_keeps_nobody_from_the_weights(store: Store) -> None:
+    Driver(make_plan(BASE), store).run()
+    driver = Driver(make_plan(make_trial("base", evaluations=("kodak",)), CHILD), store)
+    assert driver.schedule.next() is not None
+    for _ in range(IN_A_ROW["process"]):
+        driver.schedule.started("base")
+        driver.schedule.lost("base", Loss(what="process", how="died"))
+        driver.schedule.settle()
+    assert driver.schedule.states["base"].state == "failed"
+    assert driver.schedule.next() == CHILD
+
+
 def test_a_trial_of_another_run_is_left_to_it_and_used_when_done(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
