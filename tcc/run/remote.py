@@ -58,7 +58,7 @@ def _drive_here(work: Work, store_uri: str, queue: Queue) -> Driven:
             relay.note(text)
 
     stopping = Stopping(work.grace_s, tell=lambda: tell(work.run), say=say)
-    states = ledger(work.plan, store)
+    states = ledger(work.plan, store, thorough=True)
     driven = drive(work, store, states, Cluster(ray), stopping, relay, told=stopped.is_set)
     slim = {id: replace(state, record=None) for id, state in driven.states.items()}
     return replace(driven, states=slim)
