@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from tcc import registry
 from tcc.errors import RecordError, StoreError
 from tcc.plan import ledger, plan_from_json, plan_to_json
 from tcc.plan.past import keep_past
-from tcc.records import Plan, TrialSpec
+from tcc.records import Plan
 from tcc.registry import unknown
 from tcc.run.data import prepare
 from tcc.run.outcome import RunOutcome, RunSettings
@@ -41,7 +41,7 @@ def run_study(
     """
     policy: Policy = registry.load("search", spec.search.policy)
     plan = policy.propose(spec, {})
-    before = {trial.id for trial in _planned(spec.study, store)} if retry else set()
+    before = _planned(spec.study, store) if retry else None
     keep_past(plan.study, store, resolved_yaml(spec), plan_to_json(plan))
     settings = RunSettings(
         trackers={"wandb": spec.wandb.model_dump(mode="json")}, quiet_stdout=quiet_stdout
@@ -72,23 +72,25 @@ def stored_spec(study: str, store: Store) -> SweepSpec:
     return parse_spec(text, f"{study}/spec.yaml")
 
 
-def _planned(study: str, store: Store) -> Iterable[TrialSpec]:
-    """The trials that the study was run with last; none where that cannot be read."""
+def _planned(study: str, store: Store) -> set[str] | None:
+    """The trials that the study was run with last; None where that cannot be read."""
     text = store.read_study(study, "plan.json")
     try:
-        return () if text is None else plan_from_json(text)
+        return None if text is None else {trial.id for trial in plan_from_json(text)}
     except RecordError:
-        return ()
+        return None
 
 
-def _revived(plan: Plan, store: Store, before: Collection[str]) -> set[str]:
+def _revived(plan: Plan, store: Store, before: Collection[str] | None) -> set[str]:
     """Clears the plan's failures; gives what failed or was skipped, or came to the plan since (a
     file that was mended changes the ids of all that read it), and all that these stand on; what an
-    earlier retry came not to, too."""
+    earlier retry came not to, too. ``before``: trials of the plan before; None: not known, so none
+    counts as come since."""
     asked, states = _asked(plan.study, store), ledger(plan, store)
     for trial in plan:
-        anew = trial.id not in before and states[trial.id].state in ("new", "blocked")
-        if anew or states[trial.id].state in ("failed", "skipped"):
+        came = before is not None and trial.id not in before
+        state = states[trial.id].state
+        if state in ("failed", "skipped") or (came and state in ("new", "blocked")):
             asked.add(trial.id)
     asked &= {id for id, state in states.items() if state.state != "cached"}
     store.write_study(plan.study, RETRIED, json.dumps(sorted(asked)))  # before anything is cleared

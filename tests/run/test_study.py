@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tcc.plan import expand, plan_from_json
+from tcc.records import SCHEMA, FailureRecord
 from tcc.run import RunOutcome, run_study
 from tcc.run import study as study_module
 from tcc.run.data import prepare
@@ -66,6 +67,26 @@ def test_files_that_would_be_the_same_are_not_written_again(
     written = {path: path.stat().st_mtime_ns for path in store.study_dir("tiny").iterdir()}
     run_study(spec, store)
     assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+@pytest.mark.parametrize("plan_json", ["{torn", None])
+def test_a_retry_that_cannot_read_the_plan_runs_failures_alone(
+    tmp_path: Path, calls: list[dict[str, Any]], plan_json: str | None
+) -> None:
+    store = open_store(tmp_path / "store")
+    spec = parse_spec(
+        SPEC.replace("ROOT", str(tmp_path / "cache")).replace("b: [0.3]", "b: [0.3, 1]")
+    )
+    failed = expand(spec).trials[-1]
+    reason = "loss is nan"
+    store.begin(failed)
+    store.fail(
+        FailureRecord(schema=SCHEMA, trial=failed, reason=reason, step=None, term=None, log="")
+    )
+    if plan_json is not None:
+        store.write_study("tiny", "plan.json", plan_json)
+    run_study(spec, store, retry=True)
+    assert calls[0]["only"] == {failed.id, *failed.needs}
 
 
 def test_data_sets_are_made_once_before_workers_want_them(tmp_path: Path, spec: SweepSpec) -> None:
