@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
 
-from tcc.errors import NonFiniteError, StoreError
+from tcc.errors import BusyError, LostProcessError, NonFiniteError, StoreError
 from tcc.records import SCHEMA, EvaluationSpec, TrialRecord, TrialSpec
 from tcc.stores import Store
 from tcc.trial import devices, training
@@ -115,7 +116,8 @@ def _evaluate(
     model: Any, trial: TrialSpec, record: TrialRecord, store: Store, place: Place, watch: Watch,
     study: str, stop: Stop,
 ) -> None:  # fmt: skip
-    """Makes and commits the evaluations that a record lacks."""
+    """Makes and commits the evaluations that a record lacks; one that fails keeps no other from
+    being made, the first such fault is raised in the end."""
     store.clear_state(trial.id)  # which the record has made needless
     training, lacking = record.training, _lacking(trial, record)
     if lacking:
@@ -127,6 +129,7 @@ def _evaluate(
         if done < total:
             end_if(stop)
 
+    first: Exception | None = None
     for spec in lacking:
         end_if(stop)
         log.info("evaluating on %s %s", spec.dataset.name, spec.split)
@@ -142,7 +145,30 @@ def _evaluate(
                 previews=store.preview_dir(trial.id) / spec.id,
                 report=report,
             )
-        except NonFiniteError as error:
-            reason = f"{error}, of the weights after step {training.best_step}"
-            raise NonFiniteError(reason, step=training.best_step, term=error.term) from error
-        store.commit_evaluation(measured)
+        except (BusyError, StoreError, LostProcessError):
+            raise  # not the evaluation's fault
+        except Exception as error:  # noqa: BLE001 - whatever it was, the others are made
+            log.error("failed on %s %s: %s", spec.dataset.name, spec.split, error)
+            first = first or _of_weights(error, training.best_step)
+            _free_frames(error)
+        else:
+            store.commit_evaluation(measured)
+    if first is not None:
+        raise first
+
+
+def _of_weights(error: Exception, step: int) -> Exception:
+    """An evaluation's fault; a value that is not finite came of the weights after a step."""
+    if not isinstance(error, NonFiniteError):
+        return error
+    reason = f"{error}, of the weights after step {step}"
+    found = NonFiniteError(reason, step=step, term=error.term)
+    found.__cause__ = error
+    return found
+
+
+def _free_frames(error: BaseException | None) -> None:
+    """Frees what the frames of an error hold that is kept for later, such as a GPU's tensors."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__

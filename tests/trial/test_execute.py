@@ -198,7 +198,7 @@ def test_what_fails_in_an_evaluation_loses_no_training(tiny_plan, tmp_path):
     (images / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     plan = tiny_plan(
         f"data={{scenes: {{train: 24, val: 6}}, more: {{type: images, root: {images}}}}}",
-        "evaluate=[{}, {data: more}]",
+        "evaluate=[{data: more}, {}]",
     )
     store = open_store(tmp_path / "store")
     trial = next(item for item in plan if item.kind == "pretrain")
