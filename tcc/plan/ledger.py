@@ -114,6 +114,8 @@ def _own_state(
         else:
             return TrialState(id=trial.id, state="cached", record=record)
     failure = store.failure(trial.id)
+    if failure and failure.evaluation not in ("", *(item.id for item in missing)):
+        failure = None  # of what another study asked of the trial
     return TrialState(
         id=trial.id,
         state="new" if failure is None else "failed",

@@ -128,7 +128,8 @@ class TrialRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class FailureRecord(Record):
-    """A trial that could not finish."""
+    """A trial that could not finish. ``evaluation``: the id of the one that failed, "" where it was
+    none: what else is asked of the trial did not fail."""
 
     schema: int
     trial: TrialSpec
@@ -136,6 +137,7 @@ class FailureRecord(Record):
     step: int | None
     term: str | None
     log: str  # path of its log
+    evaluation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from tcc.errors import BusyError, LostProcessError, StoreError, TccError
+from tcc.plan import standing
 from tcc.records import SCHEMA, FailureRecord, TrialRecord, TrialSpec
 from tcc.stores import Lease, Store
 from tcc.trial.execute import execute, finished
@@ -104,6 +105,7 @@ def _tell_ended(trial: TrialSpec, store: Store, lease: Lease) -> None:
 
 def _failure(trial: TrialSpec, store: Store, error: Exception) -> FailureRecord:
     deliberate = isinstance(error, TccError)
+    missing = standing(trial, store).missing  # of a training that stands: the first one failed
     return FailureRecord(
         schema=SCHEMA,
         trial=trial,
@@ -111,4 +113,5 @@ def _failure(trial: TrialSpec, store: Store, error: Exception) -> FailureRecord:
         step=getattr(error, "step", None),
         term=getattr(error, "term", None),
         log=store.log_place(trial.id),
+        evaluation=missing[0].id if missing else "",
     )

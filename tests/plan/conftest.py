@@ -156,9 +156,15 @@ class MemoryStore:
         for trial in plan:
             self.finish(trial, seconds=seconds)
 
-    def fail(self, trial: TrialSpec, reason: str = "it broke") -> None:
+    def fail(self, trial: TrialSpec, reason: str = "it broke", evaluation: str = "") -> None:
         self.failures[trial.id] = FailureRecord(
-            schema=SCHEMA, trial=trial, reason=reason, step=3, term="total", log="log.txt"
+            schema=SCHEMA,
+            trial=trial,
+            reason=reason,
+            step=3,
+            term="total",
+            log="log.txt",
+            evaluation=evaluation,
         )
 
     def forget_evaluations(self, id: str) -> None:

@@ -157,6 +157,25 @@ def test_an_evaluation_that_failed_stays_failed(plan: Plan, store: Store) -> Non
     assert standing(base, store).because == "no such file"
 
 
+def test_an_evaluation_that_only_another_study_asked_for_fails_nothing(
+    plan: Plan, store: Store
+) -> None:
+    base = first(plan, "base")
+    (asked,) = base.evaluations
+    other = replace(asked, id="another", split="train")
+    store.finish(base)
+    store.fail(base, "no such file", evaluation="another")
+    both = replace(base, evaluations=(asked, other))
+    assert standing(base, store).state == "cached"
+    assert standing(both, store).because == "no such file"
+    store.forget_evaluations(base.id)
+    assert standing(base, store).state == "new", "it was not tried"
+    del store.records[base.id]
+    assert standing(base, store).state == "new", "its training did not fail"
+    store.fail(base, "a loss of NaN")
+    assert standing(base, store).state == "failed"
+
+
 def test_a_result_outweighs_an_older_failure(plan: Plan, store: Store) -> None:
     store.finish_all(plan)
     base = first(plan, "base")

@@ -162,6 +162,7 @@ def test_a_fault_becomes_a_failure_with_its_log(tiny_plan, tmp_path, monkeypatch
     assert isinstance(outcome, FailureRecord)
     assert outcome == store.failure(plan.trials[0].id)
     assert outcome.reason == "ZeroDivisionError: a fault of the code"
+    assert outcome.evaluation == ""
     assert "Traceback" in store.log_path(outcome.trial.id).read_text()
     assert store.record(outcome.trial.id) is None
     monkeypatch.undo()
@@ -205,6 +206,7 @@ def test_what_fails_in_an_evaluation_loses_no_training(tiny_plan, tmp_path):
     outcome = attempt(trial, store)
     assert isinstance(outcome, FailureRecord)
     assert "torn.png" in outcome.reason
+    assert outcome.evaluation == trial.evaluations[0].id
     record = store.record(trial.id)
     assert record is not None
     assert [item.evaluation.dataset.name for item in record.evaluations] == ["scenes"]
