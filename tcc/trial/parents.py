@@ -36,7 +36,10 @@ def parents_of(trial: TrialSpec, store: Store) -> dict[str, Parent]:
     for need in trial.needs:
         record = store.record(need)
         if record is None:
-            raise TrialError(f"trial {need}, which {trial.id} needs, has no result in {store.uri}")
+            raise TrialError(
+                f"trial {need}, which {trial.id} needs, has no result in {store.uri}: `tcc run "
+                "SPEC` makes it first, `tcc retry STUDY` where this trial failed already"
+            )
         found[need] = Parent(record.trial, record.training.checkpoint_sha256)
     return found
 
@@ -81,7 +84,10 @@ def weights(store: Store, trial_id: str, sha256: str) -> dict[str, Tensor]:
         return checkpoint.read(store.checkpoint(trial_id), sha256)
     except CheckpointError as error:
         store.withdraw(trial_id)
-        redo = f"the result of trial {trial_id} was taken back, run the study again to redo it"
+        redo = (
+            f"the result of trial {trial_id} was taken back, `tcc retry STUDY` makes it again and "
+            "what failed for it"
+        )
         raise CheckpointError(f"{error}; {redo}") from None
 
 
@@ -122,7 +128,7 @@ def _ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
             if record is not None and record.training.parents_sha256.get(id) != above.sha256:
                 raise TrialError(
                     f"trial {parent.spec.id}, which {trial.id} needs, was trained on another "
-                    f"checkpoint of {id} than there is now: run the study, which trains it again"
+                    f"checkpoint of {id} than there is now: `tcc retry STUDY` trains both again"
                 )
         found |= {parent.spec.kind: parent} | _ancestors(parent.spec, store)
     return found

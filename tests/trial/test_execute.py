@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_named_and_its_result_taken_back(tiny_plan, tmp_
     outcome = attempt(child, store)
     assert isinstance(outcome, FailureRecord)
     assert base.id in outcome.reason
-    assert "taken back" in outcome.reason
+    assert "taken back, `tcc retry STUDY`" in outcome.reason
     assert store.record(base.id) is None
     assert isinstance(attempt(base, store), TrialRecord)
     assert isinstance(attempt(child, store), TrialRecord)
@@ -239,7 +239,7 @@ def test_previews_of_each_evaluation_lie_apart(tiny_plan, tmp_path):
 def test_a_trial_whose_parent_has_no_result_is_not_begun(tiny_plan, tmp_path):
     plan, store = tiny_plan(), open_store(tmp_path)
     direct = next(trial for trial in plan if trial.kind == "direct")
-    with pytest.raises(TrialError, match=direct.needs[0]):
+    with pytest.raises(TrialError, match=f"{direct.needs[0]}.*`tcc retry STUDY`"):
         attempt(direct, store)
     assert store.failure(direct.id) is None
     assert store.trial(direct.id) is None
@@ -268,6 +268,7 @@ def test_a_parent_on_another_checkpoint_than_its_own_parents_is_refused(tiny_pla
     outcome = attempt(standalone, store)
     assert isinstance(outcome, FailureRecord)
     assert f"trial {enhancement}, which {standalone.id} needs, was trained on" in outcome.reason
+    assert "`tcc retry STUDY`" in outcome.reason
 
 
 def test_an_evaluation_without_its_headline_metric_fails(tiny_plan, tmp_path, monkeypatch):
