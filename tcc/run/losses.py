@@ -40,11 +40,12 @@ class Loss:
 
 
 class Losses:
-    """Counts them. ``progress``: where a trial was last."""
+    """Counts them. ``progress``: where a trial was last. ``measured``: how many of its evaluations
+    stand."""
 
-    def __init__(self, progress: Callable[[str], Progress | None]):
-        self._progress = progress
-        self._best: dict[str, tuple[bool, int]] = {}  # trial → how far it had come at a loss
+    def __init__(self, progress: Callable[[str], Progress | None], measured: Callable[[str], int]):
+        self._progress, self._measured = progress, measured
+        self._best: dict[str, tuple[bool, int, int]] = {}  # trial → how far it had come at a loss
         self._in_a_row: dict[str, Counter[str]] = {}
         self._by_trial: Counter[str] = Counter()
 
@@ -56,10 +57,11 @@ class Losses:
         """Whether a trial is given up with this loss, and what there is to say of it.
 
         Raises:
-            StoreError: as ``progress``.
+            StoreError: as ``progress`` and ``measured``.
         """
         id, last = trial.id, self._progress(trial.id)
-        at = (last.phase == "evaluate", last.step) if last else (False, 0)
+        evaluates = last is not None and last.phase == "evaluate"
+        at = evaluates, self._measured(id), last.step if last else 0
         if id not in self._best or at > self._best[id]:
             self._best[id], self._in_a_row[id] = at, Counter()
         self._in_a_row[id][loss.what] += 1

@@ -41,7 +41,7 @@ class Schedule:
         room: Callable[[Resources], int],
         tell: Callable[[Event], None],
     ):
-        self.losses = Losses(store.progress)
+        self.losses = Losses(store.progress, lambda id: len(store.evaluations(id)))
         self.given = Given()
         self._trials = {trial.id: trial for trial in plan}
         self._store, self._run, self._tell = store, run, tell

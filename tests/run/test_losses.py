@@ -35,6 +35,11 @@ def progress(step: int, phase: str = "train") -> Progress:
     )
 
 
+def none(id: str) -> int:
+    """No evaluation of a trial stands."""
+    return 0
+
+
 @pytest.mark.parametrize(
     "text,what,how",
     [
@@ -59,7 +64,7 @@ def test_a_loss_is_told_from_what_ray_says(text: str, what: str, how: str) -> No
 
 @pytest.mark.parametrize("what", IN_A_ROW)
 def test_a_trial_that_comes_no_further_is_given_up(what: str) -> None:
-    losses = Losses(lambda id: progress(3))
+    losses = Losses(lambda id: progress(3), none)
     said = [losses.add(TRIAL, Loss(what=what, how="died")) for _ in range(IN_A_ROW[what])]
     assert [given_up for given_up, _ in said] == [False] * (IN_A_ROW[what] - 1) + [True]
     assert (
@@ -71,7 +76,7 @@ def test_a_trial_that_comes_no_further_is_given_up(what: str) -> None:
 
 def test_a_trial_that_comes_further_each_time_is_given_up_much_later() -> None:
     steps = iter(range(1, 1000))
-    losses = Losses(lambda id: progress(next(steps)))
+    losses = Losses(lambda id: progress(next(steps)), none)
     loss = Loss(what="process", how="died")
     assert not any(losses.add(TRIAL, loss)[0] for _ in range(IN_ALL - 1))
     assert losses.add(TRIAL, loss) == (
@@ -83,14 +88,23 @@ def test_a_trial_that_comes_further_each_time_is_given_up_much_later() -> None:
 
 def test_an_evaluation_is_further_than_a_training() -> None:
     at = [progress(9), progress(1, "evaluate"), progress(1, "evaluate")]
-    losses = Losses(lambda id: at.pop(0))
+    losses = Losses(lambda id: at.pop(0), none)
     for _ in range(3):
         losses.add(TRIAL, Loss(what="process", how="died"))
     assert losses._in_a_row["base"]["process"] == 2
 
 
+def test_a_second_evaluation_is_further_than_the_first() -> None:
+    """Though it is at an earlier image."""
+    at, measured = [progress(9, "evaluate"), *[progress(1, "evaluate")] * 3], [0, 1, 2, 2]
+    losses = Losses(lambda id: at.pop(0), lambda id: measured.pop(0))
+    for in_a_row in (1, 1, 1, 2):
+        losses.add(TRIAL, Loss(what="process", how="died"))
+        assert losses._in_a_row["base"]["process"] == in_a_row
+
+
 def test_losses_of_each_sort_and_trial_count_apart() -> None:
-    losses = Losses(lambda id: None)
+    losses = Losses(lambda id: None, none)
     for what in IN_A_ROW:
         for trial in (TRIAL, make_trial("other")):
             assert [losses.add(trial, Loss(what=what, how="died"))[0] for _ in range(2)] == [
@@ -101,6 +115,6 @@ def test_losses_of_each_sort_and_trial_count_apart() -> None:
 def test_a_state_that_says_ended_hides_no_later_step() -> None:
     """A trial that was told to end leaves such a state; the next process goes on from it."""
     at = [progress(5, "ended"), *(progress(step) for step in range(10, 60, 10))]
-    losses = Losses(lambda _: at.pop(0))
+    losses = Losses(lambda _: at.pop(0), none)
     loss = Loss(what="memory", how="was killed")
     assert [losses.add(TRIAL, loss)[0] for _ in range(6)] == [False] * 6
