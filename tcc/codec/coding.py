@@ -30,17 +30,17 @@ from tcc.codec.entropy import EntropyModel
 from tcc.codec.gaussian import scale_of
 from tcc.codec.geometry import Size
 from tcc.codec.hyperprior import STRIDE
-from tcc.codec.tables import CERTAIN, Tables, gaussian_tables, prior_tables
+from tcc.codec.tables import CERTAIN, LARGEST, Tables, gaussian_tables, prior_tables
 from tcc.codec.tables import row_of as _row_of
 from tcc.codec.transforms import LATENT_GAIN
 from tcc.errors import BitstreamError
 
-LARGEST = 2**15  # |ŷ| and |ẑ|: beyond it no trained latent comes
 _Module = TypeVar("_Module", bound=nn.Module)
-_PRIOR_REACH = 512  # of ẑ; beyond it, the coder escapes
 _PADDING = 4  # symbols: the library writes beyond its memory where there are fewer
-# A damaged stream may make the decoder read on: at most this for a symbol, and for a byte.
-_BEYOND_PER_SYMBOL, _BEYOND_PER_BYTE = 136, 16
+_AT_ONCE = 2**15  # symbols, until their escapes are counted
+_BITS_OF_ESCAPE = 14  # at least; no row gives the escape more than 4 of 2¹⁶
+# At most 16 nibbles of ones fit into the coder's state, each says that 15 more follow.
+_BYTES_OF_ESCAPE = 136
 
 
 class LatentCoder:
@@ -55,7 +55,7 @@ class LatentCoder:
         self._context = _CellContext(self.entropy.context)
         self._gaussian = gaussian_tables()
         prior = self.entropy.hyperprior
-        self._prior = None if prior is None else prior_tables(prior.likelihood(_PRIOR_REACH))
+        self._prior = None if prior is None else prior_tables(prior.likelihood)
 
     @torch.inference_mode()
     def encode(self, y: Tensor, y_hat: Tensor, side: Tensor | None = None) -> bytes:
@@ -219,15 +219,35 @@ class _Writer:
 
 
 class _Reader:
+    """A stream of ``count`` symbols. The library reads on behind the end of a damaged one, so zeros
+    lie there, more than it can come to: a symbol takes two bytes at most, and an escape, of which
+    a stream has no more than it has bits for, `_BYTES_OF_ESCAPE` more."""
+
     def __init__(self, stream: bytes, count: int):
+        self._escapes = (8 * len(stream) + 64) // _BITS_OF_ESCAPE
+        beyond = 2 * count + _BYTES_OF_ESCAPE * (self._escapes + min(count, _AT_ONCE))
         self._decoder = ans.RansDecoder()
-        beyond = _BEYOND_PER_SYMBOL * count + _BEYOND_PER_BYTE * len(stream)
         self._decoder.set_stream(stream + bytes(beyond))
 
     def read(self, rows: Tensor, tables: Tables) -> Tensor:
-        """Symbols as int64, one for each row."""
-        found = self._decoder.decode_stream(*tables.used(rows))
-        return torch.from_numpy(np.fromiter(found, np.int64, len(found))).to(rows.device)
+        """Symbols as int64, one for each row.
+
+        Raises:
+            BitstreamError: there are more escapes than the stream has room for.
+        """
+        indexes, *used = tables.used(rows)
+        parts = []
+        for begin in range(0, len(indexes), _AT_ONCE):
+            found = self._decoder.decode_stream(indexes[begin : begin + _AT_ONCE], *used)
+            part = torch.from_numpy(np.fromiter(found, np.int64, len(found))).to(rows.device)
+            self._escapes -= tables.escapes(part, rows[begin : begin + _AT_ONCE])
+            if self._escapes < 0:
+                raise BitstreamError(
+                    "a stream ends before its symbols do: it is damaged, or was coded with other "
+                    "weights"
+                )
+            parts.append(part)
+        return torch.cat(parts)
 
 
 def _exact(module: _Module) -> _Module:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE, scale_index
 
 PRECISION = 16  # bits of a frequency
+LARGEST = 2**15  # |ŷ| and |ẑ|: beyond it no trained latent comes
 ESCAPED = 2.0**-PRECISION  # of the probability of a row, at most
 CERTAIN = 0  # the row of a symbol that is always 0
 _FRACTIONS = range(-MEAN_STEPS // 2, MEAN_STEPS // 2)  # of μ − n, in sixteenths
@@ -57,6 +58,17 @@ class Tables:
             [row.lowest for row in rows],
         )
 
+    def escapes(self, symbols: Tensor, numbers: Tensor) -> int:
+        """How many symbols lie outside of their rows."""
+        lowest, highest = (edge.to(numbers.device)[numbers] for edge in self._edges)
+        return int(((symbols < lowest) | (symbols > highest)).sum())
+
+    @functools.cached_property
+    def _edges(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest symbol of each row."""
+        lowest = torch.tensor([row.lowest for row in self.rows])
+        return lowest, lowest + torch.tensor([len(row.cdf) - 3 for row in self.rows])
+
 
 def row_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """μ and σ → n and the row of `gaussian_tables`, both int64, elementwise."""
@@ -75,11 +87,13 @@ def gaussian_tables() -> Tables:
     return Tables([_CERTAIN_ROW, *gaussian])
 
 
-def prior_tables(likelihood: Tensor) -> Tables:
+def prior_tables(likelihood: Callable[[int], Tensor]) -> Tables:
     """A certain row, then one for each channel, from `Hyperprior.likelihood`."""
-    reach = likelihood.shape[1] // 2
+    reach = 64
+    while (pmfs := likelihood(reach)).sum(1).min() < 1 - ESCAPED and reach < LARGEST:
+        reach *= 2
     rows = []
-    for pmf in likelihood:
+    for pmf in pmfs:
         below, above = pmf.cumsum(0), pmf.flip(0).cumsum(0)
         left = min(int((below <= ESCAPED / 2).sum()), reach)
         right = 2 * reach + 1 - min(int((above <= ESCAPED / 2).sum()), reach)

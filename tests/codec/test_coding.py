@@ -7,11 +7,11 @@ import random
 import pytest
 import torch
 
-from tcc.codec.coding import LARGEST, LatentCoder
+from tcc.codec.coding import LatentCoder
 from tcc.codec.context import CONTEXTS
 from tcc.codec.entropy import EntropyModel
 from tcc.codec.gaussian import SCALE_TABLE, quantize_parameters
-from tcc.codec.tables import gaussian_tables, row_of
+from tcc.codec.tables import LARGEST, gaussian_tables, row_of
 from tcc.errors import BitstreamError
 
 C, S = 6, 10
