@@ -93,8 +93,8 @@ def test_an_error_of_the_store_begins_to_stop_the_run(driver: Driver) -> None:
     assert driver.pulse.next() is None
     assert isinstance(driver.stopping.cause, StoreError)
     assert driver.said == [
-        "stopping: trials save and end, at most 60 s; Ctrl-C to end at once",
         "workers told",
+        "stopping: trials save and end, at most 60 s; Ctrl-C to end at once",
     ]
     assert driver.schedule.exhausted
 
