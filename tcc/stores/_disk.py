@@ -30,11 +30,14 @@ _RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in it, wor
 
 
 @contextmanager
-def reading(path: Path, what: str = "read") -> Iterator[None]:
-    """Makes what the disk refuses a `StoreError` that names the file."""
+def reading(path: Path, what: str = "read", *, missing: bool = True) -> Iterator[None]:
+    """Makes what the disk refuses a `StoreError` that names the file; without ``missing``, a
+    `FileNotFoundError` stays one."""
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not missing:
+            raise
         raise StoreError(f"{path} cannot be {what} ({error.strerror or error})") from error
 
 

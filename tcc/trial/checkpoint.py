@@ -14,6 +14,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from tcc.errors import CheckpointError
+from tcc.stores._disk import reading
 
 _DTYPES = {  # in the order of their tensors in a file
     torch.int64: "I64",
@@ -73,11 +74,13 @@ def read(path: Path, sha256: str) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: the file is missing, truncated, or not the one that was recorded.
+        StoreError: the disk refuses to read it, which says nothing of the file.
     """
     try:
-        data = path.read_bytes()
+        with reading(path, missing=False):
+            data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != sha256:
             raise SafetensorError("it is not the file that the trial's record names")
         return load(data)
-    except (OSError, SafetensorError) as error:
+    except (FileNotFoundError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a checkpoint to trust: {error}") from None
