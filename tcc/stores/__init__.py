@@ -123,8 +123,9 @@ class Backend(ABC):
         to find out."""
 
     @abstractmethod
-    def local(self, key: str) -> Path | None:
-        """A local file with a key's content, for reading only; None when there is nothing."""
+    def local(self, key: str, *, fresh: bool = False) -> Path | None:
+        """A local file with a key's content, for reading only; None when there is nothing.
+        ``fresh``: no copy of before, which this machine's disk may have spoilt."""
 
     @abstractmethod
     def folder(self, key: str, *, create: bool) -> Path:

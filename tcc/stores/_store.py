@@ -125,14 +125,14 @@ class Store(Studies, Upkeep):
             write(path)
             return sha256_of(path)
 
-    def checkpoint(self, id: str) -> Path:
-        """A local file with a trial's checkpoint, for reading.
+    def checkpoint(self, id: str, *, fresh: bool = False) -> Path:
+        """A local file with a trial's checkpoint, for reading. ``fresh``: see `Backend.local`.
 
         Raises:
             CheckpointError: there is none.
         """
         key = trial_key(id, CHECKPOINT)
-        path = self._backend.local(key)
+        path = self._backend.local(key, fresh=fresh)
         if path is None:
             raise CheckpointError(f"{self.uri}/{key} is missing")
         return path

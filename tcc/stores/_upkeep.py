@@ -138,14 +138,15 @@ class Upkeep(Work):
 
     def _content_fault(self, id: str, key: str) -> str:
         result = self._result(id)
-        path = self._backend.local(key)
-        if result is None or path is None:
-            return "" if path else "is missing"
-        if sha256_of(path) != result.training.checkpoint_sha256:
-            return "was changed: it is not the one that its result was measured of"
-        if self._write:
-            self._backend.touch(result_key(id))
-        return ""
+        for fresh in (False, True):
+            path = self._backend.local(key, fresh=fresh)
+            if result is None or path is None:
+                return "" if path else "is missing"
+            if sha256_of(path) == result.training.checkpoint_sha256:
+                if self._write:
+                    self._backend.touch(result_key(id))
+                return ""
+        return "was changed: it is not the one that its result was measured of"
 
 
 def _sizes(stamps: dict[str, Stamp]) -> Iterator[tuple[str, int]]:

@@ -143,7 +143,7 @@ class FolderBackend(Backend):
             return 0.0
         return found.modified - time.time() if found else 0.0
 
-    def local(self, key: str) -> Path | None:
+    def local(self, key: str, *, fresh: bool = False) -> Path | None:
         path = self._root / key
         with reading(path):
             return path if path.is_file() else None

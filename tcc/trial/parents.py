@@ -79,9 +79,14 @@ def weights(store: Store, trial_id: str, sha256: str) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: it is not.
+        StoreError: it cannot be read; then the record stands.
     """
     try:
         return checkpoint.read(store.checkpoint(trial_id), sha256)
+    except CheckpointError:
+        pass  # a copy of it may be what is spoilt
+    try:
+        return checkpoint.read(store.checkpoint(trial_id, fresh=True), sha256)
     except CheckpointError as error:
         store.withdraw(trial_id)
         redo = (

@@ -105,10 +105,10 @@ class ObjectBackend(Backend):
     def now(self) -> float:
         return self._site.remote.now()
 
-    def local(self, key: str) -> Path | None:
+    def local(self, key: str, *, fresh: bool = False) -> Path | None:
         with _cached(self._site.folder):
             self._site.working.send(_unit(key))
-            return self._site.downloads.get(key)
+            return self._site.downloads.get(key, fresh=fresh)
 
     def folder(self, key: str, *, create: bool) -> Path:
         with _cached(self._site.folder):

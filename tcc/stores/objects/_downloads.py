@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from tcc.errors import StoreError
+from tcc.stores._disk import sync
 from tcc.stores.objects._remote import Info, Remote
 
 MAX_BYTES = 20 * 2**30
@@ -28,8 +29,9 @@ class Downloads:
     def __init__(self, remote: Remote, folder: Path):
         self._remote, self._folder = remote, folder
 
-    def get(self, key: str) -> Path | None:
-        """A local file with an object's content as it is now; None when there is none."""
+    def get(self, key: str, *, fresh: bool = False) -> Path | None:
+        """A local file with an object's content as it is now; None when there is none. ``fresh``:
+        fetched again, though it is there."""
         folder = self._folder / _short(key)
         for _ in range(_TRIES):
             info = self._remote.info(key)
@@ -37,7 +39,8 @@ class Downloads:
                 return None
             target = folder / _short(info.etag) / PurePosixPath(key).name
             with _locked(folder):
-                if target.exists() or self._fetch(key, info, target):
+                there = not fresh and _holds(target, info.size)
+                if there or self._fetch(key, info, target):
                     os.utime(target)
                     return target
         raise StoreError(f"{self._remote.uri}/{key} is replaced faster than it can be read")
@@ -49,6 +52,7 @@ class Downloads:
             self._remote.download(key, scratch)
             if scratch.stat().st_size != info.size or self._remote.info(key) != info:
                 return False  # it may be parts of two contents
+            sync(scratch)  # or a power loss could leave the name of what is not there
             scratch.replace(target)
         except FileNotFoundError:
             return False
@@ -58,7 +62,8 @@ class Downloads:
         return True
 
     def _prune(self, fresh: Path) -> None:
-        """Removes other contents of the same key, and then the oldest files beyond the bound."""
+        """Removes other contents of the same key, and then the oldest files beyond the bound; none
+        that was given out so lately that it may not be open yet."""
         now, others = time.time(), []
         for path in self._folder.glob("*/*/*"):
             with suppress(OSError):
@@ -68,11 +73,17 @@ class Downloads:
                 elif path != fresh:
                     others.append((state.st_mtime, state.st_size, path))
         room = MAX_BYTES - fresh.stat().st_size - sum(size for _, size, _ in others)
-        for _, size, path in sorted(others):
-            if room >= 0:
+        for modified, size, path in sorted(others):
+            if room >= 0 or now - modified <= SAFE_S:
                 break
             _remove(path)
             room += size
+
+
+def _holds(path: Path, size: int) -> bool:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size == size
+    return False
 
 
 def _remove(path: Path) -> None:

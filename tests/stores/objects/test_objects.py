@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tcc.errors import StoreError
 from tcc.stores import open_store
 from tcc.stores.objects import ObjectBackend, _downloads
+from tcc.trial.parents import weights
 
 
 def test_a_key_holds_what_was_put_last_or_nothing(backend):
@@ -201,6 +203,55 @@ def test_the_cache_forgets_older_contents_and_is_bounded(backend, monkeypatch):
         os.utime(paths[-1], (number + 10, number + 10))
     assert [path.exists() for path in (new, *paths)] == [False, False, False, True, True]
     assert backend.local("t/0").read_bytes() == bytes(1000)
+
+
+def test_a_copy_that_lost_its_content_is_fetched_again(backend):
+    """As a power loss leaves it: its name is there, its content is not."""
+    backend.put("t/a", b"1" * 1000)
+    copy = backend.local("t/a")
+    for left in (b"", b"1" * 999):
+        copy.write_bytes(left)
+        assert backend.local("t/a").read_bytes() == b"1" * 1000
+    copy.write_bytes(bytes(1000))
+    assert backend.local("t/a", fresh=True).read_bytes() == b"1" * 1000
+    assert backend.local("t/a").read_bytes() == b"1" * 1000
+    assert backend.local("t/b", fresh=True) is None
+
+
+def test_a_copy_is_on_the_disk_before_its_name_is(backend, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append("content") or fsync(handle))
+    monkeypatch.setattr(
+        Path, "replace", lambda path, target: order.append("name") or replace(path, target)
+    )
+    backend.put("t/a", b"1")
+    backend.local("t/a")
+    assert order == ["content", "name"]
+
+
+def test_a_file_that_was_just_given_out_stays_beyond_the_bound(backend, monkeypatch):
+    monkeypatch.setattr(_downloads, "MAX_BYTES", 1500)
+    paths = []
+    for number in range(3):
+        backend.put(f"t/{number}", bytes(1000))
+        paths.append(backend.local(f"t/{number}"))
+    assert all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize("left", [b"", bytes(1000)])
+def test_a_copy_that_is_spoilt_takes_no_result_back(store, finish, left):
+    record = finish()
+    sha256 = record.training.checkpoint_sha256
+    copy = store.checkpoint("aa11")
+    whole = copy.read_bytes()
+    copy.write_bytes((left or b"")[: len(whole)])
+    time.sleep(1.1)  # S3 tells whole seconds
+    store.save_checkpoint("aa11", lambda path: path.write_bytes(whole))  # newer than its result
+    assert store.checkpoint_problem("aa11", thorough=True) is None
+    copy.write_bytes((left or b"")[: len(whole)])
+    assert weights(store, "aa11", sha256)["w"].tolist() == [1.0] * 64
+    assert store.record("aa11") == record
 
 
 def test_a_tampered_object_is_not_believed(store, backend, make_record):
