@@ -32,31 +32,27 @@ _RUST = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in it, wor
 @contextmanager
 def reading(path: Path, what: str = "read", *, missing: bool = True) -> Iterator[None]:
     """Makes what the disk refuses a `StoreError` that names the file; without ``missing``, a
-    `FileNotFoundError` stays one."""
+    `FileNotFoundError` stays one. Knows the errors of libraries that are written in Rust, too."""
     try:
         yield
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not missing:
+    except Exception as error:
+        refused = _refused(error)
+        if refused is None or (isinstance(error, FileNotFoundError) and not missing):
             raise
-        raise StoreError(f"{path} cannot be {what} ({error.strerror or error})") from error
+        raise StoreError(f"{path} cannot be {what} ({refused.strerror or refused})") from error
 
 
 @contextmanager
 def writing(path: Path, what: str = "written") -> Iterator[None]:
     """`reading` for what changes a file; says what can be done about a full disk or a read-only
-    one. Knows the errors of libraries that are written in Rust, too."""
+    one."""
     try:
         yield
-    except OSError as error:
-        raise StoreError(_told(path, what, error)) from error
-    except TccError:
-        raise
     except Exception as error:
-        found = _RUST.search(str(error))
-        if found is None:
+        refused = _refused(error)
+        if refused is None:
             raise
-        number = int(found[1])
-        raise StoreError(_told(path, what, OSError(number, os.strerror(number)))) from error
+        raise StoreError(_told(path, what, refused)) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -92,6 +88,14 @@ def link(source: Path, target: Path) -> bool:
             raise
         raise NotImplementedError from error
     return True
+
+
+def _refused(error: Exception) -> OSError | None:
+    """What the disk said, if an error is of that kind."""
+    found = None if isinstance(error, TccError) else _RUST.search(str(error))
+    if found is not None:
+        return OSError(int(found[1]), os.strerror(int(found[1])))
+    return error if isinstance(error, OSError) else None
 
 
 def _told(path: Path, what: str, error: OSError) -> str:

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from tcc.errors import CheckpointError
 from tcc.methods import TrialModel
 from tcc.stores import Store
+from tcc.stores._disk import reading
 from tcc.trial import checkpoint
 from tcc.trial.course import Course
 from tcc.trial.place import Place
@@ -48,13 +49,19 @@ class Keeper:
 
     def restore(self, model: TrialModel, optimizer: Optimizer) -> Course:
         """Puts model and optimiser where the saved training was; a new course where there is none
-        to trust."""
+        to trust.
+
+        Raises:
+            StoreError: the disk refuses to read it, which says nothing of what was saved.
+        """
         course, path = Course(), self.store.state(self.trial)
         if path is not None:
             try:
-                course = self._read(path, model, optimizer)
+                # opened here, too: safetensors says of any refusal that there is no such file
+                with reading(path), path.open("rb"):
+                    course = self._read(path, model, optimizer)
                 log.info("going on after step %d", course.step)
-            except (OSError, SafetensorError, CheckpointError, KeyError, ValueError) as error:
+            except (SafetensorError, CheckpointError, KeyError, ValueError) as error:
                 log.warning("%s: cannot go on from it, starting over: %s", path, error)
         self._begun = time.monotonic() - course.seconds
         self._saved = time.monotonic()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import resource
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from tcc.errors import StoreError
 from tcc.stores import open_store
 from tcc.trial import checkpoint, state
 from tcc.trial.course import Course
@@ -124,6 +128,39 @@ def test_a_state_that_cannot_be_trusted_is_named_and_left(keeper, damage, caplog
     assert str(path) in caplog.text
     assert "starting over" in caplog.text
     assert all(torch.equal(mine.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "Input/output error"), SafetensorError("Error: I/O error (os error 5)")],
+)
+def test_a_disk_that_cannot_be_read_starts_nothing_over(keeper, monkeypatch, error):
+    model, optimizer, course = trained()
+    keeper().save(course, model, optimizer)
+
+    def refuses(*_, **__):
+        raise error
+
+    monkeypatch.setattr(state, "safe_open", refuses)
+    with pytest.raises(StoreError, match=r"training\.safetensors cannot be read \(Input/output"):
+        keeper().restore(model, optimizer)
+    monkeypatch.undo()
+    assert keeper().restore(model, optimizer).step == course.step
+
+
+def test_too_many_open_files_start_nothing_over(keeper):
+    model, optimizer, course = trained()
+    mine = keeper()
+    mine.save(course, model, optimizer)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="Too many open files"):
+            mine.restore(model, optimizer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_only_the_first_rank_saves(keeper):
