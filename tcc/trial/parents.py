@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tcc import registry
 from tcc.datasets import TRAINING
-from tcc.errors import CheckpointError, TrialError
+from tcc.errors import BusyError, CheckpointError, TrialError
 from tcc.methods import Method
 from tcc.plan.identity import file_sha256
 from tcc.records import PluginUse, TrialSpec
@@ -79,6 +79,7 @@ def weights(store: Store, trial_id: str, sha256: str) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: it is not.
+        BusyError: its trial was redone since that record was read.
         StoreError: it cannot be read; then the record stands.
     """
     try:
@@ -88,7 +89,11 @@ def weights(store: Store, trial_id: str, sha256: str) -> dict[str, Tensor]:
     try:
         return checkpoint.read(store.checkpoint(trial_id, fresh=True), sha256)
     except CheckpointError as error:
-        store.withdraw(trial_id)
+        now = store.checkpoint_sha256(trial_id)
+        if now == sha256:
+            store.withdraw(trial_id)
+        elif now is not None:
+            raise BusyError(f"trial {trial_id} was redone meanwhile: try again") from None
         redo = (
             f"the result of trial {trial_id} was taken back, `tcc retry STUDY` makes it again and "
             "what failed for it"

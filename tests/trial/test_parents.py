@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tcc.errors import CheckpointError, StoreError
+from tcc.errors import BusyError, CheckpointError, StoreError
 from tcc.records import SCHEMA, Provenance, Training, TrialRecord
 from tcc.stores import open_store
 from tcc.trial import checkpoint
@@ -68,6 +68,23 @@ def test_weights_that_are_not_those_of_the_record_take_it_back(store, finish, da
     with pytest.raises(CheckpointError, match=rf"{id}.* was taken back"):
         weights(store, id, sha256)
     assert store.record(id) is None
+
+
+def test_a_parent_that_was_redone_meanwhile_keeps_its_new_result(store, finish):
+    id, before = finish(1.0)
+    _, now = finish(2.0)
+    with pytest.raises(BusyError, match=f"trial {id} was redone meanwhile"):
+        weights(store, id, before)
+    assert store.checkpoint_sha256(id) == now
+    assert torch.equal(weights(store, id, now)["w"], torch.full((64,), 2.0))
+
+
+def test_of_many_children_one_takes_a_result_back_and_all_say_so(store, finish):
+    id, sha256 = finish(1.0)
+    store.checkpoint(id).write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=rf"{id}.* was taken back"):
+            weights(store, id, sha256)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
