@@ -31,7 +31,7 @@ class FolderBackend(Backend):
     def __init__(self, uri: str):
         self._root = _path(uri)
         self.uri = str(self._root)
-        self._ahead, self._looked = 0.0, -CLOCK_S  # the disk's clock, and when it was looked at
+        self._clock: tuple[float, float] | None = None  # the disk's, and monotonic, at one time
 
     def check_writable(self) -> None:
         probe = _beside(self._root / "probe")
@@ -128,20 +128,21 @@ class FolderBackend(Backend):
             return dict(_below(self.uri, "", pattern.split("/")))
 
     def now(self) -> float:
-        if time.monotonic() - self._looked >= CLOCK_S:
-            self._ahead, self._looked = self._clock_ahead(), time.monotonic()
-        return time.time() + self._ahead
+        """Whatever this machine's clock is set to meanwhile."""
+        if self._clock is None or time.monotonic() - self._clock[1] >= CLOCK_S:
+            self._clock = self._look_at_clock(), time.monotonic()
+        return self._clock[0] + time.monotonic() - self._clock[1]
 
-    def _clock_ahead(self) -> float:
-        """Seconds that the disk's clock is before this machine's; 0 where it cannot be tried."""
+    def _look_at_clock(self) -> float:
+        """The disk's time; this machine's where it cannot be tried."""
         probe = _beside(self._root / "clock")
         try:
             with _gone_after(probe):
                 probe.write_bytes(b"tcc")
                 found = self.stamp(probe.name)
         except OSError:
-            return 0.0
-        return found.modified - time.time() if found else 0.0
+            return time.time()
+        return found.modified if found else time.time()
 
     def local(self, key: str, *, fresh: bool = False) -> Path | None:
         path = self._root / key

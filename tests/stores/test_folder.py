@@ -168,6 +168,16 @@ def test_a_stamp_is_of_now(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("seconds", [-300.0, 300.0])
+def test_a_clock_that_is_set_makes_no_lease_old(tmp_path, monkeypatch, seconds):
+    backend, real = FolderBackend(str(tmp_path)), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+    backend.now()
+    monkeypatch.setattr(time, "time", real)
+    backend.put("a", b"1")
+    assert backend.now() == pytest.approx(backend.stamp("a").modified, abs=2)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("name", ["get", "peek", "stamp"])
 def test_a_file_that_is_stale_is_opened_once_more_and_then_absent(
