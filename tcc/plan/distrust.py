@@ -22,6 +22,7 @@ _REMEDIES = {
     "trial.json": "will be redone: it is written again when the trial is begun",
     "metrics.jsonl": "is left out; no result depends on it",
     "runs": "is left out of the runs; no result depends on it",
+    "leases": "nobody else may take the trial for a minute",
 }
 
 
@@ -79,4 +80,4 @@ def _split(problem: str) -> tuple[str, str]:
 def _kind(file: str) -> str:
     """What a file is: its name, or its folder where files are named by what they hold."""
     *_, folder, name = ("", *file.split("/"))
-    return folder if folder in ("evaluations", "runs") else name
+    return folder if folder in ("evaluations", "runs", "leases") else name

@@ -27,6 +27,13 @@ def test_each_file_has_the_remedy_of_its_kind():
     assert "left out of the runs" in str(found[2])
 
 
+def test_a_lease_is_not_redone():
+    (found,) = distrusts(["/my runs/trials/a1/leases/000001.json is torn"])
+    assert str(found) == (
+        "/my runs/trials/a1/leases/000001.json is torn; nobody else may take the trial for a minute"
+    )
+
+
 def test_hundreds_of_a_kind_are_one_line_of_a_count_and_the_first_three():
     results = [f"runs/trials/{at:03}/result.json {SCHEMA}" for at in range(400)]
     other = "runs/trials/500/result.json is torn or was edited"
