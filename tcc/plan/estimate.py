@@ -15,7 +15,7 @@ from itertools import chain
 from statistics import fmean
 from typing import Any, Protocol
 
-from tcc.plan.alike import Alike
+from tcc.plan.alike import Alike, images
 from tcc.plan.ledger import TrialState
 from tcc.plan.past import PLAN, TO_DO, Studies, read_plan, stored_plans
 from tcc.records import Plan, TrialRecord, TrialSpec
@@ -133,7 +133,7 @@ class _Known:
         self._models: dict[str, int] = {}
         self._setup_s: dict[int, list[float]] = defaultdict(list)
         self._step_s: dict[int, list[float]] = defaultdict(list)
-        self._evaluate_s: dict[int, list[float]] = defaultdict(list)
+        self._evaluate_s: dict[int, list[float]] = defaultdict(list)  # an image, see `images`
         self.add(plan)
 
     def add(self, plan: Plan) -> None:
@@ -158,8 +158,9 @@ class _Known:
         self._setup_s[training].append(max(0.0, timings.get("total", 0.0) - train_s))
         self._step_s[training].append(train_s / max(1, record.training.steps))
         for measured in record.evaluations:
-            evaluate_s = measured.timings.get("evaluate", 0.0)
-            for kind in (self._alike.evaluation(measured.evaluation, training), training):
+            spec = measured.evaluation
+            evaluate_s = measured.timings.get("evaluate", 0.0) / images(spec)
+            for kind in self._alike.evaluation(spec, training):
                 self._evaluate_s[kind].append(evaluate_s)
 
     def duration_s(self, trial: TrialSpec, state: TrialState) -> float | None:
@@ -168,10 +169,11 @@ class _Known:
         if not self.measured(training):
             return None
         steps = 0 if state.missing else trial.recipe.train.steps
-        evaluations = state.missing or trial.evaluations
-        found = [(self._alike.evaluation(item, training), training) for item in evaluations]
-        evaluate_s = sum(
-            fmean(self._evaluate_s.get(alike) or self._evaluate_s.get(any_other) or [0.0])
-            for alike, any_other in found
-        )
-        return fmean(self._setup_s[training]) + steps * fmean(self._step_s[training]) + evaluate_s
+        duration_s = fmean(self._setup_s[training]) + steps * fmean(self._step_s[training])
+        for spec in state.missing or trial.evaluations:
+            alike, any_other = self._alike.evaluation(spec, training)
+            measured = self._evaluate_s.get(alike) or self._evaluate_s.get(any_other)
+            if not measured:
+                return None
+            duration_s += images(spec) * fmean(measured)
+        return duration_s

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tcc.plan import Estimate, estimate, ledger, plan_to_json
 from tcc.plan.estimate import SAMPLES, STUDIES
@@ -197,4 +198,53 @@ def test_each_kind_of_evaluation_costs_its_own(planned: Planned, store: Store) -
 
     assert seconds("{split: val}, {split: train}") == {101.0}
     assert seconds("{split: train}") == {100.0}
-    assert seconds("{split: select}") == {50.5}  # as any evaluation
+    assert seconds("{split: select}") == {4 * (1.0 / 4 + 100.0 / 16) / 2}  # as any evaluation
+
+
+@pytest.mark.parametrize("data", ["size: 128", "train: 64", "select: 8", "classes: 3"])
+def test_other_images_are_not_alike(data: str, planned: Planned, store: Store) -> None:
+    store.finish_all(planned())
+    name = data.partition(":")[0]
+    count = {"train": "train: 16", "select": "select: 4"}.get(name)
+    changes = {count: data} if count else {"data: {scenes: {": f"data: {{scenes: {{{data}, "}
+    plan = planned(changes={NAME: "study: other"} | changes)
+    assert estimated(plan, store).unknown == len(plan)
+
+
+def test_other_scenes_of_the_same_kind_are_alike(planned: Planned, store: Store) -> None:
+    store.finish_all(planned())
+    another = {"data: {scenes: {": "data: {scenes: {seed: 7, root: elsewhere, "}
+    plan = planned(changes=another)
+    assert not set(store.records) & {trial.id for trial in plan}
+    assert estimated(plan, store).unknown == 0
+
+
+def test_an_evaluation_costs_by_its_images(planned: Planned, store: Store) -> None:
+    store.finish_all(planned())
+    many = {"val: 4": "val: 4000"}
+    cost = estimated(planned(changes=many | {"steps: 20": "steps: 40"}), store)
+    assert set(cost.seconds.values()) == {1.5 + 20.0 + 2.0 * 1000}
+    again = estimated(planned(changes=many), store)  # what is trained stands
+    assert set(again.seconds.values()) == {1.5 + 2.0 * 1000}
+    assert again.unknown == 0
+
+
+def test_the_images_of_a_folder_are_told_by_its_files(
+    planned: Planned, store: Store, tmp_path: Path
+) -> None:
+    def on(name: str, count: int, *, at: str = "") -> Plan:
+        folder = tmp_path / (at or name)
+        for split in ("train", "val"):
+            for number in range(count):
+                path = folder / split / "a" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (16 + number, 16)).save(path)
+        data = f"{{imagefolder: {{root: {folder}}}}}"
+        text = f"study: {name}\ndata: {data}\npairs: [{{base: classification, enhancement: "
+        text += "reconstruction}]\ngrid: {lambda_b: [1], lambda_e: [1]}\n"
+        return planned(text)
+
+    store.finish_all(on("one", 3))
+    assert estimated(on("one", 3, at="copy"), store).unknown == 0
+    more = on("two", 30)
+    assert estimated(more, store).unknown == len(more)
