@@ -22,13 +22,13 @@ from tcc.records import Plan, TrialRecord, TrialSpec
 
 SAMPLES = 2  # records that are read of trials that are alike: they differ little
 READERS = 8  # at once: object storage takes 20 ms to answer
-STUDIES = 20  # whose plans are looked at: 25 ms each where they hold 500 trials
+STUDIES = 20  # the latest, whose plans are looked at: 25 ms each where they hold 500 trials
 
 
 class History(Studies, Protocol):
     """What the estimate asks of a store."""
 
-    def studies(self) -> tuple[str, ...]: ...
+    def newest_studies(self) -> tuple[str, ...]: ...
 
     def record(self, id: str, /) -> TrialRecord | None: ...
 
@@ -95,13 +95,13 @@ def _other_plans(
     plan: Plan, store: History, known: _Known, missing: Collection[int]
 ) -> Iterator[Plan]:
     """Those of the study itself, newest first, which name results of older recipes; then those of
-    other studies that have a model at the root of what is still missing."""
+    the latest other studies that have a model at the root of what is still missing."""
     yield from (stored.plan for stored in stored_plans(plan.study, store))
     by_id = {trial.id: trial for trial in plan}
     roots: dict[str, set[str]] = {}
     for trial in plan:
         roots[trial.id] = set().union(*(roots[need] for need in trial.needs)) or {trial.id}
-    for other in [name for name in store.studies() if name != plan.study][:STUDIES]:
+    for other in [name for name in store.newest_studies() if name != plan.study][:STUDIES]:
         lacking = (trial.id for trial in plan if known.training(trial) in missing)
         wanted = [by_id[root] for root in set().union(*(roots[id] for id in lacking))]
         text = store.read_study(other, PLAN)

@@ -16,6 +16,12 @@ class Studies(Files):
         """The names of the studies that wrote anything."""
         return tuple(sorted({key.split("/")[1] for key in self._backend.find("studies/*/*")}))
 
+    def newest_studies(self) -> tuple[str, ...]:
+        """The studies that have a plan, that which was planned last first; by one listing."""
+        plans = self._backend.stamps("studies/*/plan.json").items()
+        newest = sorted(plans, key=lambda found: (-found[1].modified, found[0]))
+        return tuple(key.split("/")[1] for key, _ in newest)
+
     def write_study(self, name: str, file: str, text: str) -> None:
         """Replaces a study's file; ``file`` may lie in a folder, as ``report/points.csv``."""
         self._put(study_key(name, *file.split("/")), text)

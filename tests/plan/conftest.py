@@ -113,8 +113,8 @@ class MemoryStore:
     def checkpoint_problem(self, id: str, *, thorough: bool) -> str | None:
         return self.problems.get(id)
 
-    def studies(self) -> tuple[str, ...]:
-        return tuple(sorted(self.files))
+    def newest_studies(self) -> tuple[str, ...]:
+        return tuple(reversed(self.files))
 
     def read_study(self, name: str, file: str) -> str | None:
         self.reads.append(f"{name}/{file}")

@@ -88,14 +88,16 @@ def test_few_records_of_other_studies_are_read(planned: Planned, store: Store) -
 
 
 def test_the_plans_of_a_limited_number_of_studies_are_read(planned: Planned, store: Store) -> None:
+    plan = planned(changes={"steps: 20": "steps: 40"})
+    store.finish_all(planned(changes={NAME: "study: zz"}))
     for number in range(STUDIES + 10):
         store.write_study(f"a{number:03}", "plan.json", "torn")
-    store.finish_all(planned(changes={NAME: "study: zz"}))
-    plan = planned(changes={"steps: 20": "steps: 40"})
     assert estimated(plan, store).unknown == len(plan)
     assert {read.split("/")[0] for read in store.reads} == {
-        "some", *(f"a{number:03}" for number in range(STUDIES))
+        "some", *(f"a{number:03}" for number in range(10, STUDIES + 10))
     }  # fmt: skip
+    store.files["zz"] = store.files.pop("zz")  # of all studies, it was planned last
+    assert estimated(plan, store).unknown == 0
 
 
 def test_a_larger_model_is_not_alike(planned: Planned, store: Store) -> None:

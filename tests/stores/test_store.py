@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import threading
 from dataclasses import replace
 
@@ -224,6 +225,16 @@ def test_progress_is_the_last_written(store):
     store.write_progress(_progress(step=1))
     store.write_progress(_progress(step=2))
     assert store.progress("aa11") == _progress(step=2)
+
+
+def test_the_study_that_was_planned_last_comes_first(store):
+    for name, modified in (("a", 2e9), ("b", 1e9), ("c", 3e9)):
+        store.write_study(name, "plan.json", "{}")
+        os.utime(store.study_dir(name) / "plan.json", (modified, modified))
+    store.write_study("d", "spec.yaml", "study: d")
+    assert store.newest_studies() == ("c", "a", "b")
+    store.write_study("b", "past/plan.json", "{}")
+    assert store.newest_studies() == ("c", "a", "b")
 
 
 def test_study_files(store):
