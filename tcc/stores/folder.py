@@ -205,12 +205,17 @@ def _if_there(read: Callable[[], T]) -> T | None:
 def _write_new(target: Path, data: bytes, durable: bool) -> bool:
     """Creates a file where there are no hard links; readers may see it before it is whole."""
     try:
-        with target.open("xb") as file:
-            file.write(data)
+        target.touch(exist_ok=False)
     except FileExistsError:
         return False
-    if durable:
-        sync(target)
+    try:
+        target.write_bytes(data)
+        if durable:
+            sync(target)
+    except BaseException:
+        with suppress(OSError):
+            target.unlink()
+        raise
     return True
 
 

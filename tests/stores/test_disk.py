@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -56,6 +57,20 @@ def test_a_full_disk_is_told_and_keeps_what_was_done(full_disk, make_record):
     store.append_metrics("aa11", 10_000, {"train/total": 2.0})
     assert list(store.metrics("aa11"))[-1]["step"] == 10_000
     assert store.problems() == ()
+
+
+def test_a_creation_that_a_full_disk_cuts_off_leaves_nothing(full_disk, monkeypatch):
+    def refuse(path, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)  # as on a file system without hard links
+    backend = FolderBackend(str(full_disk))
+    with pytest.raises(StoreError, match="the disk is full"):
+        backend.create("k/a", bytes(700_000))  # there is room for it once, not twice
+    assert list((full_disk / "k").iterdir()) == []
+    assert backend.create("k/a", b"1")
+    assert not backend.create("k/a", b"2")
+    assert backend.get("k/a") == b"1"
 
 
 def test_a_disk_that_became_read_only_is_told(full_disk, make_record):
