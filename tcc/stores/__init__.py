@@ -122,6 +122,11 @@ class Backend(ABC):
         """Seconds since the epoch by the clock that `Stamp.modified` is told by; may write a probe
         to find out."""
 
+    @property
+    def tells_readers(self) -> bool:
+        """Whether `now` writes nothing."""
+        return False
+
     @abstractmethod
     def local(self, key: str, *, fresh: bool = False) -> Path | None:
         """A local file with a key's content, for reading only; None when there is nothing.

@@ -74,9 +74,10 @@ class Work(Files):
         return held.holder
 
     def _now(self) -> float:
-        """By the storage's clock, if it may be asked: that writes. A reader has this machine's, and
-        takes the living for dead where it runs ahead by more than `EXPIRES_S`."""
-        return self._backend.now() if self._write else time.time()
+        """By the storage's clock, if it may be asked: that may write. Then a reader has this
+        machine's, and takes the living for dead where it runs ahead by more than `EXPIRES_S`."""
+        asked = self._write or self._backend.tells_readers
+        return self._backend.now() if asked else time.time()
 
     def _fence(self, id: str) -> None:
         """Raises `BusyError` if another process took over a trial that this store worked on."""

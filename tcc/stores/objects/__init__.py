@@ -105,6 +105,10 @@ class ObjectBackend(Backend):
     def now(self) -> float:
         return self._site.remote.now()
 
+    @property
+    def tells_readers(self) -> bool:
+        return self._site.remote.tells_readers
+
     def local(self, key: str, *, fresh: bool = False) -> Path | None:
         with _cached(self._site.folder):
             self._site.working.send(_unit(key))

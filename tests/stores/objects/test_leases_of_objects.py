@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tcc.errors import BusyError
+from tcc.stores import _work, open_store
 
 
 def test_of_eight_at_once_one_works(store, backend, other):
@@ -35,6 +36,13 @@ def test_a_killed_holder_keeps_nobody_out(store, backend, other):
     with store.working_on("aa11", "run2"):
         assert backend.find("trials/aa11/leases/*") == ["trials/aa11/leases/000002.json"]
         assert store.holder("aa11").pid == os.getpid()
+
+
+def test_a_reader_goes_by_the_storage_s_clock(store, other, uri, monkeypatch):
+    assert other("there").ask("work", "aa11", "run1") == "works"
+    reader, real = open_store(uri, write=False), time.time
+    monkeypatch.setattr(_work.time, "time", lambda: real() + 300)
+    assert reader.holder("aa11") is not None
 
 
 def test_a_holder_on_another_machine_is_taken_over_when_its_lease_is_over(
