@@ -156,7 +156,8 @@ class Store(Studies, Upkeep):
         self._delete_under_lease(id, trial_key(id, STATE))
 
     def write_progress(self, progress: Progress) -> None:
-        """Replaces a trial's state."""
+        """Replaces a trial's state, unless the trial is known to be another's now."""
+        self._refuse_lost(progress.trial)
         self._put(trial_key(progress.trial, "state.json"), to_json(progress), durable=False)
 
     def progress(self, id: str) -> Progress | None:
@@ -166,8 +167,9 @@ class Store(Studies, Upkeep):
         )
 
     def append_metrics(self, id: str, step: int, values: Mapping[str, float]) -> None:
-        """Adds one row to a trial's metrics. A resumed trial adds its repeated steps again."""
-        self._refuse_reader()
+        """Adds one row to a trial's metrics, unless the trial is known to be another's now. A
+        resumed trial adds its repeated steps again."""
+        self._refuse_lost(id)
         append_row(self._folder(trial_key(id)) / "metrics.jsonl", {"step": step, **values})
 
     def metrics(self, id: str) -> Iterator[dict[str, Any]]:

@@ -85,6 +85,13 @@ class Work(Files):
         if id in self._leases:
             self._leases[id].check()
 
+    def _refuse_lost(self, id: str) -> None:
+        """`_fence`, but by what is known already: nothing is asked of the storage."""
+        self._refuse_reader()
+        lease = self._leases.get(id)
+        if lease is not None and lease.lost:
+            lease.check()
+
     def _write_under_lease(self, id: str, key: str, text: str) -> None:
         self._fence(id)
         self._put(key, text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import replace
 
 import pytest
 
 from tcc.errors import BusyError
+from tcc.records import Progress
 from tcc.stores import _lease, open_store
 
 
@@ -57,6 +59,27 @@ def test_a_holder_that_was_stopped_for_all_of_anothers_work_knows(store, other):
     assert isinstance(refused, BusyError)
     assert "another process, which has ended" in str(refused)
     assert list((store.directory / "trials/aa11/leases").iterdir()) == []
+
+
+def test_what_grows_is_the_takers_alone_once_the_loss_is_known(store, other, monkeypatch):
+    monkeypatch.setattr(_lease, "RENEW_S", 60.0)
+    taker = other(expires_s=0.5)
+    told = Progress(
+        trial="aa11", phase="train", step=1, steps=40, loss=0.5, bpp=None, elapsed_s=1.5, eta_s=None
+    )
+    with store.working_on("aa11", "run1") as lease:
+        store.append_metrics("aa11", 1, {"loss": 1.0})
+        store.write_progress(told)
+        time.sleep(0.7)
+        assert taker.ask("work", "aa11", "run2") == "works"
+        lease.renew()
+        assert lease.lost
+        with pytest.raises(BusyError, match=f"taken over by process {taker.pid}"):
+            store.append_metrics("aa11", 2, {"loss": 2.0})
+        with pytest.raises(BusyError):
+            store.write_progress(replace(told, step=2))
+    assert [row["step"] for row in store.metrics("aa11")] == [1]
+    assert store.progress("aa11") == told
 
 
 def test_a_checkpoint_is_not_shown_by_who_lost_the_trial_while_it_wrote(store, other, monkeypatch):
