@@ -11,8 +11,13 @@ import pytest
 
 from tcc.records import Plan
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it in the background
+
+@pytest.fixture(autouse=True)
+def signals() -> None:
+    """Signals as Python has them in the foreground: a shell ignores SIGINT for what it runs in the
+    background, and Ray leaves its own handler behind."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,9 +20,10 @@ from torch import Tensor
 from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE, scale_index
 
 PRECISION = 16  # bits of a frequency
-LARGEST = 2**15  # |ŷ| and |ẑ|: beyond it no trained latent comes
+LARGEST = 2**24  # of |ŷ| and |ẑ|: up to there, float32 holds every integer
 ESCAPED = 2.0**-PRECISION  # of the probability of a row, at most
 CERTAIN = 0  # the row of a symbol that is always 0
+_PRIOR_REACH = 2**12  # at most; beyond it, ẑ is escaped
 _FRACTIONS = range(-MEAN_STEPS // 2, MEAN_STEPS // 2)  # of μ − n, in sixteenths
 
 
@@ -75,7 +76,8 @@ def row_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     steps = (mean * MEAN_STEPS).round().long()
     nearest = torch.div(steps + MEAN_STEPS // 2, MEAN_STEPS, rounding_mode="floor")
     fraction = steps - nearest * MEAN_STEPS + MEAN_STEPS // 2
-    return nearest, 1 + fraction * SCALE_LEVELS + scale_index(scale)
+    # the library's escape never ends beyond 2²⁷
+    return nearest.clamp(-LARGEST, LARGEST), 1 + fraction * SCALE_LEVELS + scale_index(scale)
 
 
 @functools.cache
@@ -90,7 +92,7 @@ def gaussian_tables() -> Tables:
 def prior_tables(likelihood: Callable[[int], Tensor]) -> Tables:
     """A certain row, then one for each channel, from `Hyperprior.likelihood`."""
     reach = 64
-    while (pmfs := likelihood(reach)).sum(1).min() < 1 - ESCAPED and reach < LARGEST:
+    while (pmfs := likelihood(reach)).sum(1).min() < 1 - ESCAPED and reach < _PRIOR_REACH:
         reach *= 2
     rows = []
     for pmf in pmfs:

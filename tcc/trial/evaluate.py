@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tcc import registry
+from tcc.codec.coding import LatentCoder
 from tcc.codec.geometry import rescale
-from tcc.errors import NonFiniteError, TrialError
+from tcc.errors import BitstreamError, NonFiniteError, TrialError
 from tcc.formats.image import write_png
 from tcc.formats.sample import Batch
 from tcc.methods import Measured, TrialModel
@@ -39,6 +41,8 @@ from tcc.trial.finite import predicted
 from tcc.trial.loading import WholeImages
 from tcc.trial.place import Place
 from tcc.trial.provenance import provenance
+
+log = logging.getLogger("tcc.trial")
 
 PREVIEWS = 3
 RECONSTRUCTION = "reconstruction"
@@ -78,7 +82,7 @@ def evaluate(
         with memory.explained_whole(item, place.device):
             batch = item.to(place.device)
             left = len(batch) if all_coded else spec.coded_images - len(coded)
-            measured = model.measure(batch, coders if left > 0 else None)
+            measured = _measured(model, batch, coders if left > 0 else None, must=all_coded)
             of_files = costs(measured, batch.sizes)[: max(left, 0)]
             values: list[dict[str, float]] = [{} for _ in batch.keys]
             for task, accumulator in accumulators.items():
@@ -106,6 +110,19 @@ def evaluate(
         provenance=provenance(study, str(place.device), started_at),
         gap=gap_of(coded),
     )
+
+
+def _measured(
+    model: TrialModel, batch: Batch, coders: Mapping[str, LatentCoder] | None, *, must: bool
+) -> Measured:
+    """``must``: false where coding is but a check of the estimate, which stands without it."""
+    try:
+        return model.measure(batch, coders)
+    except BitstreamError as error:
+        if must:
+            raise TrialError(f"images {', '.join(batch.keys)}: {error}") from error
+        log.warning("the estimate of %s is not checked: %s", ", ".join(batch.keys), error)
+        return model.measure(batch)
 
 
 def _with_coded(batch: Batch, measured: Measured, task: str, scale: float) -> Batch:

@@ -160,3 +160,13 @@ def test_damaged_streams_end_in_an_error_or_other_symbols(context):
         except BitstreamError:
             wrong += 1
     assert wrong > 140
+
+
+@pytest.mark.parametrize("mean", [1e9, -1e30, float("nan")])
+def test_means_of_a_diverged_model_are_coded_all_the_same(mean):
+    entropy = model("none", hyperprior=False, side=False)
+    with torch.no_grad():
+        entropy.head.bias[:C] = mean
+    y = torch.tensor([0.0, 1.0, -7.0, LARGEST - 1, 1 - LARGEST, 2.0]).view(1, C, 1, 1)
+    coder = LatentCoder(entropy)
+    assert torch.equal(coder.decode(coder.encode(y, y), (1, 1)), y)
