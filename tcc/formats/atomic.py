@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -15,6 +18,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_json(stem: Path, content: Mapping[str, Any]) -> Path:
+    """Writes ``stem``.json in one step, and gives its path."""
+    path = stem.with_name(f"{stem.name}.json")
+    text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
+    return path
 
 
 def scratch_name(path: Path) -> Path:

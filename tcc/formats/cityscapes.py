@@ -32,6 +32,7 @@ CLASSES = (
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 # fmt: on
 SPLITS = ("train", "val")
+MOST_DISPARITY = (2**16 - 2) / 256  # pixels that 16 bits can say
 _OTHER_SPLITS = ("test", "train_extra", "demoVideo")  # unlabelled, coarsely labelled, a film
 SUFFIXES = {
     "image": "_leftImg8bit.png",

@@ -108,6 +108,14 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     atomic.write_bytes(path, buffer.getvalue())
 
 
+def write_indices(path: Path, ids: NDArray[np.uint8], colours: NDArray[np.uint8]) -> None:
+    """Writes a map of ids (H, W) as a palette PNG, atomically; ``colours``: (256, 3)."""
+    picture, buffer = Image.fromarray(np.ascontiguousarray(ids)), io.BytesIO()
+    picture.putpalette(colours.tobytes())
+    picture.save(buffer, "PNG")
+    atomic.write_bytes(path, buffer.getvalue())
+
+
 def list_images(folder: Path) -> list[Path]:
     """The image files of a folder itself, not of its sub-folders, by name.
 

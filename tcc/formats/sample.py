@@ -154,6 +154,12 @@ def image_tensor(pixels_HW3: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels_HW3).permute(2, 0, 1).contiguous()
 
 
+def pixels(image_3HW: Tensor) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3) of an image-like tensor, nominally 0 to 1: clamped and rounded."""
+    rounded = image_3HW.float().clamp(0, 1).mul(255).round().byte()
+    return rounded.permute(1, 2, 0).contiguous().cpu().numpy()
+
+
 def box_labels(boxes: Boxes, height: int, width: int) -> dict[str, Tensor]:
     """The ``boxes`` label of an image of that size in pixels."""
     from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat

@@ -210,6 +210,14 @@ def read_label_ids(path: Path) -> NDArray[np.uint8]:
     return indices
 
 
+def colours() -> NDArray[np.uint8]:
+    """The palette of VOC's masks, (256, 3): three bits of an index at a time go to red, green and
+    blue, the lowest becoming the highest."""
+    index = np.arange(256)[:, None] >> np.arange(3)
+    bits = [(index >> 3 * place & 1) << 7 - place for place in range(3)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
 def write_annotation(path: Path, boxes: Boxes, size: tuple[int, int]) -> None:
     """Writes the boxes of an image of that height and width; ``crowd`` becomes difficult."""
     height, width = size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,10 @@ class TaskParams(BaseModel):
         """Where the task model's initial weights come from: ``random``, a published name, or
         ``file``."""
         return "random"
+
+    def without_files(self) -> Self:
+        """The same model without the files it started from, for a checkpoint to be loaded into."""
+        return self
 
 
 class TaskModel(Protocol):
@@ -82,6 +86,15 @@ class Task(ABC):
     @abstractmethod
     def accumulator(self, params: Any, classes: tuple[str, ...]) -> Accumulator:
         """A new, empty accumulator."""
+
+    @abstractmethod
+    def write(self, prediction: Any, stem: Path, classes: tuple[str, ...]) -> Path:
+        """Writes one prediction, atomically, as a file that other programs read, and gives it:
+        ``stem`` with a suffix added.
+
+        Raises:
+            OSError: it cannot be written.
+        """
 
     @property
     def headline(self) -> MetricInfo:

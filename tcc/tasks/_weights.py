@@ -100,6 +100,12 @@ class NetworkParams(TaskParams):
     def initial_weights(self) -> str:
         return str(self.weights) if self.origin in ("model", "backbone") else self.origin
 
+    def without_files(self) -> Self:
+        if self.origin != "file":
+            return self
+        frozen = self.freeze_batch_norm is not False  # as it is where weights come from a file
+        return self.model_copy(update={"weights": None, "freeze_batch_norm": frozen})
+
 
 def is_name(weights: str) -> bool:
     """Whether ``weights`` is a torchvision name (``ResNet50_Weights.DEFAULT``), not a path."""

@@ -16,6 +16,7 @@ COCO's tolerances, others the parameter ``sigma``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
@@ -105,6 +106,19 @@ class Keypoints(Task):
 
     def accumulator(self, params: KeypointParams, classes: tuple[str, ...]) -> KeypointAccumulator:
         return KeypointAccumulator(None if classes == COCO_KEYPOINTS else params.sigma)
+
+    def write(self, prediction: Mapping[str, Tensor], stem: Path, classes: tuple[str, ...]) -> Path:
+        """The objects as JSON: boxes as (x1, y1, x2, y2) and keypoints as (x, y) by name, in
+        pixels of the image."""
+        from tcc.formats import atomic
+
+        boxes, scores = (prediction[name].tolist() for name in ("boxes", "scores"))
+        points = prediction["keypoints"][..., :2].tolist()
+        objects = [
+            {"score": score, "box_xyxy": box, "keypoints_xy": dict(zip(classes, xy, strict=True))}
+            for box, score, xy in zip(boxes, scores, points, strict=True)
+        ]
+        return atomic.write_json(stem, {"objects": objects})
 
 
 def _person(target: Mapping[str, Tensor]) -> dict[str, Tensor]:

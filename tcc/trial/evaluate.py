@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from tcc.codec.coding import LatentCoder
 from tcc.codec.geometry import rescale
 from tcc.errors import BitstreamError, NonFiniteError, TrialError
 from tcc.formats.image import write_png
-from tcc.formats.sample import Batch
+from tcc.formats.sample import Batch, pixels
 from tcc.methods import Measured, TrialModel
 from tcc.records import (
     SCHEMA,
@@ -229,11 +228,5 @@ def _write_previews(folder: Path, batch: Batch, decoded: Tensor, seen: int) -> N
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(min(len(batch), PREVIEWS - first)):
         stem = Path(batch.keys[index]).stem
-        write_png(folder / f"{stem}.original.png", _to_uint8(batch.image_B3HW[index]))
-        write_png(folder / f"{stem}.{RECONSTRUCTION}.png", _to_uint8(decoded[index]))
-
-
-def _to_uint8(image_3HW: Tensor) -> Any:
-    """(H, W, 3) uint8 array of an image-like tensor."""
-    pixels = image_3HW.float().clamp(0, 1).mul(255).round().byte()
-    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+        write_png(folder / f"{stem}.original.png", pixels(batch.image_B3HW[index]))
+        write_png(folder / f"{stem}.{RECONSTRUCTION}.png", pixels(decoded[index]))

@@ -1,14 +1,17 @@
 """What holds for each task alike."""
 
+import json
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from tcc import registry
+from tcc.formats.image import read_indices, read_rgb, read_uint16
 from tcc.records import MetricInfo
 
 NAMES = registry.names("tasks")
@@ -178,3 +181,55 @@ def test_streamed_metrics_equal_those_at_once(task, classes, make_batch):
 
 def test_nothing_measured_is_nothing_reported(task, classes):
     assert task.accumulator(task.Params(), classes[task.label]).compute() == {}
+
+
+def test_predictions_are_written_for_others_to_read(name, task, classes, make_batch, tmp_path):
+    batch = make_batch(1, 37, 50)
+    (prediction,) = _build(task, classes).eval().predict(batch.image_B3HW)
+    stem = tmp_path / "a.b"
+    path = task.write(prediction, stem, classes[task.label])
+    assert list(tmp_path.iterdir()) == [path]
+    assert path == stem.with_name(f"a.b{path.suffix}")
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            image.load()
+            assert image.size == (50, 37)
+    else:
+        assert path.suffix == ".json"
+        assert json.loads(path.read_text())
+
+
+def test_written_numbers_are_those_of_the_prediction(classes, tmp_path):
+    def written(name, prediction):
+        task = registry.load("tasks", name)
+        return task.write(prediction, tmp_path / name, classes[task.label])
+
+    depth = torch.tensor([[-3.0, 0.0, 1.0, 255.99, 9e9]])
+    raw = read_uint16(written("depth", depth)).tolist()
+    assert raw == [[1, 1, 257, 65534, 65535]]
+    ids = torch.tensor([[0, 1, 2, 255]])
+    path = written("segmentation", ids)
+    assert read_indices(path).tolist() == ids.tolist()
+    shown = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (224, 224, 192)]  # VOC's own
+    assert [tuple(pixel) for pixel in read_rgb(path)[0].tolist()] == shown
+    image = torch.tensor([[[-1.0, 0.5, 2.0]]]).expand(3, 1, 3)
+    assert read_rgb(written("reconstruction", image))[0, :, 0].tolist() == [0, 128, 255]
+    (first, second) = json.loads(written("classification", torch.tensor([0.0, 3.0])).read_text())[
+        "classes"
+    ]
+    assert (first["label"], first["index"], second["label"]) == ("bright", 1, "dim")
+    assert first["probability"] + second["probability"] == pytest.approx(1)
+    found = {
+        "boxes": torch.tensor([[1.0, 2.0, 3.5, 4.0]]),
+        "labels": torch.tensor([2]),
+        "scores": torch.tensor([0.5]),
+    }
+    objects = [{"label": "light", "score": 0.5, "box_xyxy": [1.0, 2.0, 3.5, 4.0]}]
+    assert json.loads(written("detection", found).read_text()) == {"objects": objects}
+    found |= {"labels": torch.tensor([1]), "keypoints": torch.arange(9.0).view(1, 3, 3)}
+    points = {"middle": [0.0, 1.0], "left_corner": [3.0, 4.0], "right_corner": [6.0, 7.0]}
+    objects = [{"score": 0.5, "box_xyxy": [1.0, 2.0, 3.5, 4.0], "keypoints_xy": points}]
+    assert json.loads(written("keypoints", found).read_text()) == {"objects": objects}
+    nothing = {name: rows[:0] for name, rows in found.items()}
+    assert json.loads(written("detection", nothing).read_text()) == {"objects": []}
+    assert json.loads(written("keypoints", nothing).read_text()) == {"objects": []}

@@ -8,6 +8,7 @@ there are five classes or fewer).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tcc.records import MetricInfo
@@ -15,8 +16,13 @@ from tcc.tasks import Task
 from tcc.tasks._weights import NetworkParams, WeightNames
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tcc.tasks.classification.metric import ClassificationAccumulator
     from tcc.tasks.classification.model import ClassificationModel
+
+
+_WRITTEN = 5  # classes of a prediction
 
 
 class ClassificationParams(NetworkParams):
@@ -50,6 +56,17 @@ class Classification(Task):
         from tcc.tasks.classification.metric import ClassificationAccumulator
 
         return ClassificationAccumulator(len(classes))
+
+    def write(self, prediction: Tensor, stem: Path, classes: tuple[str, ...]) -> Path:
+        """The classes as JSON, the most likely first; no more than `_WRITTEN`."""
+        from tcc.formats import atomic
+
+        shares, found = prediction.double().softmax(0).topk(min(_WRITTEN, len(classes)))
+        rows = [
+            {"label": classes[index], "index": index, "probability": share}
+            for index, share in zip(found.tolist(), shares.tolist(), strict=True)
+        ]
+        return atomic.write_json(stem, {"classes": rows})
 
 
 PLUGIN = Classification()

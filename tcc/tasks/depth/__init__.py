@@ -14,6 +14,7 @@ format, 1/256 pixel.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tcc.records import MetricInfo
@@ -21,6 +22,8 @@ from tcc.tasks import Task
 from tcc.tasks._weights import NetworkParams, WeightNames
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tcc.tasks.depth.metric import DepthAccumulator
     from tcc.tasks.depth.model import DepthModel
 
@@ -69,6 +72,16 @@ class Depth(Task):
         from tcc.tasks.depth.metric import DepthAccumulator
 
         return DepthAccumulator()
+
+    def write(self, prediction: Tensor, stem: Path, classes: tuple[str, ...]) -> Path:
+        """A 16-bit PNG as Cityscapes has it: 256 · disparity in pixels + 1."""
+        from tcc.formats import image
+        from tcc.formats.cityscapes import MOST_DISPARITY, encode_disparity
+
+        path = stem.with_name(f"{stem.name}.png")
+        disparity_px = prediction.detach().cpu().numpy().clip(0, MOST_DISPARITY)
+        image.write_png(path, encode_disparity(disparity_px))
+        return path
 
 
 PLUGIN = Depth()

@@ -9,6 +9,7 @@ that pycocotools gives for the data set's own file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
@@ -83,6 +84,17 @@ class Detection(Task):
         from tcc.tasks.detection.metric import DetectionAccumulator
 
         return DetectionAccumulator(classes)
+
+    def write(self, prediction: Mapping[str, Tensor], stem: Path, classes: tuple[str, ...]) -> Path:
+        """The objects as JSON, boxes as (x1, y1, x2, y2) in pixels of the image."""
+        from tcc.formats import atomic
+
+        boxes, labels, scores = (prediction[x].tolist() for x in ("boxes", "labels", "scores"))
+        objects = [
+            {"label": classes[label - 1], "score": score, "box_xyxy": box}
+            for box, label, score in zip(boxes, labels, scores, strict=True)
+        ]
+        return atomic.write_json(stem, {"objects": objects})
 
 
 def _class(target: Mapping[str, Tensor]) -> dict[str, Tensor]:

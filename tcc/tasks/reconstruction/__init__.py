@@ -9,12 +9,15 @@ without what the resizing loses.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcc.records import MetricInfo
 from tcc.tasks import Task, TaskParams
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tcc.tasks.reconstruction.metric import ReconstructionAccumulator
     from tcc.tasks.reconstruction.model import ReconstructionModel
 
@@ -44,6 +47,15 @@ class Reconstruction(Task):
         from tcc.tasks.reconstruction.metric import ReconstructionAccumulator
 
         return ReconstructionAccumulator()
+
+    def write(self, prediction: Tensor, stem: Path, classes: tuple[str, ...]) -> Path:
+        """The image, as a PNG of 8 bit."""
+        from tcc.formats import image
+        from tcc.formats.sample import pixels
+
+        path = stem.with_name(f"{stem.name}.png")
+        image.write_png(path, pixels(prediction))
+        return path
 
 
 PLUGIN = Reconstruction()

@@ -9,6 +9,7 @@ pixels that are right.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tcc.records import MetricInfo
@@ -16,6 +17,8 @@ from tcc.tasks import Task
 from tcc.tasks._weights import NetworkParams, WeightNames
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tcc.tasks.segmentation.metric import SegmentationAccumulator
     from tcc.tasks.segmentation.model import SegmentationModel
 
@@ -55,6 +58,15 @@ class Segmentation(Task):
         from tcc.tasks.segmentation.metric import SegmentationAccumulator
 
         return SegmentationAccumulator(classes)
+
+    def write(self, prediction: Tensor, stem: Path, classes: tuple[str, ...]) -> Path:
+        """A PNG of train ids, shown in the colours of Pascal VOC."""
+        from tcc.formats.image import write_indices
+        from tcc.formats.voc import colours
+
+        path = stem.with_name(f"{stem.name}.png")
+        write_indices(path, prediction.byte().cpu().numpy(), colours())
+        return path
 
 
 PLUGIN = Segmentation()
