@@ -74,9 +74,10 @@ class TrialModel(Protocol):
         ...
 
     def decode(
-        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
     ) -> Mapping[str, Tensor]:
-        """Task → the image-like tensor (1, 3, H, W) that its task model reads, of a file's layers.
+        """Task → the image-like tensor (B, 3, H, W) that its task model reads, of B images of one
+        ``size``. ``payloads``: of each image, its file's layers from the base up.
 
         Raises:
             BitstreamError: a layer cannot be decoded.
@@ -137,6 +138,11 @@ class Method(ABC):
     @abstractmethod
     def batch_key(self, trial: TrialSpec) -> tuple[str, ...]:
         """What, beside the seed, the batch order depends on: equal for arms of a comparison."""
+
+    @abstractmethod
+    def num_layers(self, kind: str) -> int:
+        """How many layers the files have that trials of a kind write; 0: they code nothing. Above
+        the base, which is coded by a parent of kind ``base``, there is one at most."""
 
     def codes_fast(self, params: Any) -> bool:
         """Whether a whole data set is coded in little more time than it is measured in."""

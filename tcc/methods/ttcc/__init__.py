@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validato
 
 from tcc import registry
 from tcc.methods import Method, MethodParams, TrialModel
-from tcc.methods.ttcc.kinds import FIELDS, KINDS, OPTIONAL, ROLES, expand
+from tcc.methods.ttcc.kinds import FIELDS, KINDS, LAYERS, OPTIONAL, ROLES, expand
 from tcc.records import PairGrid, TrialDraft, TrialSpec
 
 Context = Literal["masked", "checkerboard", "none"]
@@ -99,6 +99,9 @@ class TaskCompatibleCompression(Method):
             names = ("latent", "context", "hyperprior")
             fields["enhancement"] = dict(zip(names, params.enhancement_layer, strict=True))
         return fields
+
+    def num_layers(self, kind: str) -> int:
+        return LAYERS[kind]
 
     def codes_fast(self, params: Params) -> bool:
         return "masked" not in (params.context, params.enhancement_layer[1])

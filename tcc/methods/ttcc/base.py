@@ -15,7 +15,7 @@ from tcc.codec.geometry import Size, resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
 from tcc.methods.ttcc.kinds import RECONSTRUCTION
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams, through
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, latents, streams, through
 
 
 class BaseModel(TrialParts):
@@ -72,9 +72,9 @@ class BaseModel(TrialParts):
         )
 
     def decode(
-        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
     ) -> Mapping[str, Tensor]:
-        y_hat = coders["base"].decode(payloads[0], self.codec.cells(size))
+        y_hat = latents(coders["base"], [base for (base,) in payloads], self.codec.cells(size))
         return {task: resize_to(image, size) for task, image in self._coded(y_hat, size).items()}
 
     def _coded(self, y_hat: Tensor, size: Size) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from tcc.codec.entropy import round_ste
 from tcc.codec.geometry import Size, resize_to
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, streams, through
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, bpp, latents, streams, through
 
 
 class EnhancementModel(TrialParts):
@@ -113,13 +113,15 @@ class EnhancementModel(TrialParts):
         )
 
     def decode(
-        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
     ) -> Mapping[str, Tensor]:
         base_hat = None
         if self.base is not None:
-            base_hat = coders["base"].decode(payloads[0], self.base.cells(size))
+            below = [layers[0] for layers in payloads]
+            base_hat = latents(coders["base"], below, self.base.cells(size))
         seen = None if self.tower is None else base_hat
-        y_hat = coders[self._layer].decode(payloads[-1], self.codec.cells(size), seen)
+        own = [layers[-1] for layers in payloads]
+        y_hat = latents(coders[self._layer], own, self.codec.cells(size), seen)
         return {self.task: self.branch(self._seen(y_hat, base_hat), size)}
 
     def task_model(self, task: str) -> Any:

@@ -26,6 +26,9 @@ ROLES = {
     "pixels": "pixels",
 }
 
+# Of the files that are written with a trial of a kind.
+LAYERS = dict.fromkeys(KINDS, 1) | {"enhancement": 2, "standalone": 2, "pixels": 0}
+
 # What a base's decoder trains beside it is in the trial's tasks.
 _SIZES = ("channels", "latent", "blocks", "task_blocks")
 _BASE = (*_SIZES, "context", "hyperprior")

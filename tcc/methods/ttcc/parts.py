@@ -181,6 +181,17 @@ def through(
     return torch.cat([decoded for _, decoded in each]), [stream for stream, _ in each]
 
 
+def latents(
+    coder: LatentCoder, streams: Sequence[bytes], cells: Size, side: Tensor | None = None
+) -> Tensor:
+    """ŷ (B, C, h, w) of one stream an image."""
+    each = [
+        coder.decode(stream, cells, None if side is None else side[index : index + 1])
+        for index, stream in enumerate(streams)
+    ]
+    return torch.cat(each)
+
+
 def load_part(module: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
     """Loads ``state``'s tensors under ``prefix``, all of them and only them."""
     own = {

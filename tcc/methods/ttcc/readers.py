@@ -13,7 +13,7 @@ from tcc.codec.geometry import Size, resize_to
 from tcc.errors import BitstreamError
 from tcc.formats.sample import Batch
 from tcc.methods import Measured
-from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, streams, through
+from tcc.methods.ttcc.parts import Branch, Codec, TrialParts, latents, streams, through
 
 
 class DirectModel(TrialParts):
@@ -54,9 +54,9 @@ class DirectModel(TrialParts):
         )
 
     def decode(
-        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
     ) -> Mapping[str, Tensor]:
-        y_hat = coders["base"].decode(payloads[0], self.base.cells(size))
+        y_hat = latents(coders["base"], [base for (base,) in payloads], self.base.cells(size))
         return {self.task: self.branch(y_hat, size)}
 
     def task_model(self, task: str) -> Any:
@@ -82,7 +82,7 @@ class PixelsModel(TrialParts):
         return Measured(bits_by_stream={}, outputs={self.task: batch.image_B3HW})
 
     def decode(
-        self, payloads: Sequence[bytes], size: Size, coders: Mapping[str, LatentCoder]
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
     ) -> Mapping[str, Tensor]:
         raise BitstreamError("a `pixels` trial has no codec: nothing is coded with it")
 
