@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tcc.records.frozen import Record
+from tcc.records.frozen import FrozenMap, Record
 from tcc.records.trials import EvaluationSpec, TrialSpec
 
 SCHEMA = 2  # of the record files; raised when a reader of old files would misread new ones
@@ -83,6 +83,8 @@ class Training(Record):
     checkpoint_sha256: str
     last_sha256: str  # of the weights after the last step; the checkpoint's own where they are it
     parents_sha256: Mapping[str, str]  # needed trial id → the checkpoint that was used
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=FrozenMap)
+    # label kind of each task → class names, () where it has none; older records lack them
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tcc import registry
-from tcc.datasets import Split
+from tcc.datasets import TRAINING, Split
 from tcc.formats.sample import collate
 from tcc.methods import TrialModel
 from tcc.records import Training, TrialSpec
@@ -18,7 +18,7 @@ from tcc.stores import Store
 from tcc.trial import checkpoint
 from tcc.trial.complexity import kmac_per_pixel
 from tcc.trial.course import Course
-from tcc.trial.data import labels_of, open_split
+from tcc.trial.data import describe, labels_of, open_split
 from tcc.trial.interrupt import Stop, end_if
 from tcc.trial.loading import TrainingBatches, WholeImages
 from tcc.trial.loop import train
@@ -46,7 +46,7 @@ def run(
     nearer than what was done would be again.
     """
     recipe, data = trial.recipe.train, trial.recipe.datasets[0]
-    labels = labels_of(trial.recipe.tasks)
+    labels, classes = labels_of(trial.recipe.tasks), _classes(trial)
     model.to(place.device, memory_format=torch.channels_last)
     batches = TrainingBatches(
         open_split(data, "train", place.workers, labels),
@@ -82,7 +82,15 @@ def run(
         checkpoint_sha256=sha256,
         last_sha256=last_sha256,
         parents_sha256=parents,
+        classes=classes,
     )
+
+
+def _classes(trial: TrialSpec) -> Mapping[str, tuple[str, ...]]:
+    """Label kind of each task → the class names that its model was trained on."""
+    found = describe(trial.recipe.datasets[0], *TRAINING).classes
+    labels = {registry.load("tasks", use.plugin).label for use in trial.recipe.tasks}
+    return {label: tuple(found.get(label, ())) for label in labels}
 
 
 @torch.no_grad()
