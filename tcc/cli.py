@@ -17,6 +17,7 @@ from tcc.errors import TccError
 
 if TYPE_CHECKING:
     from tcc.plan.capacity import Node
+    from tcc.trial.inputs import Outcome
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -25,6 +26,9 @@ study_argument = click.argument("study")
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 store_option = click.option(
     "--store", default="runs", show_default=True, help="Folder or URI that holds all results."
+)
+out_option = click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write to."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 
@@ -257,6 +261,46 @@ def sync(study: str, store: str, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("checkpoint")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@out_option
+@store_option
+@json_option
+def encode(checkpoint: str, images: tuple[Path, ...], out: Path, store: str, as_json: bool) -> int:
+    """Write a scalable file of each of IMAGES, or of all in a folder.
+
+    CHECKPOINT is a trial's id, its first letters, or the path of its folder or checkpoint.
+    """
+    from tcc.trial import files
+
+    return _told(files.encode(checkpoint, images, out, store=store), as_json)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--layer",
+    type=click.Choice(["base", "enhancement", "all"]),
+    default="all",
+    show_default=True,
+    help="What to decode; of the base alone, nothing else is read.",
+)
+@click.option("--checkpoint", help="The trial that wrote FILES; without, it is looked for.")
+@out_option
+@store_option
+@json_option
+def decode(
+    files: tuple[Path, ...], layer: str, checkpoint: str | None, out: Path, store: str,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Decode scalable files, or all in a folder, to pictures and predictions."""
+    from tcc.trial import files as coded
+
+    found = coded.decode(files, out, layer=layer, store=store, checkpoint=checkpoint)
+    return _told(found, as_json)
+
+
+@cli.command()
 @click.argument("anchor", type=click.Path(path_type=Path))
 @click.argument("test", type=click.Path(path_type=Path))
 @click.option("--metric", help="Name of the metric; needed where a file holds several.")
@@ -298,6 +342,17 @@ def _nodes(address: str | None) -> Sequence[Node]:
 
     with connect(address) as cluster:
         return cluster.nodes()
+
+
+def _told(outcome: Outcome, as_json: bool) -> int:
+    """Prints what came of many files; the exit code."""
+    if as_json:
+        _print_json(outcome.to_json())
+    elif outcome.done:
+        click.echo(outcome.summary())
+    if outcome.failed:
+        click.echo(f"tcc: {outcome.complaint()}", err=True)
+    return BAD_INPUT if outcome.failed else 0
 
 
 def _print_json(value: Any) -> None:

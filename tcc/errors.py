@@ -9,6 +9,7 @@ TccError                    one clear message; the command line prints it and ex
 ├── RecordError             a stored record is torn, tampered or of a foreign version
 ├── CheckpointError         weights do not fit the model that they are loaded into
 ├── BitstreamError          a compressed file is malformed or belongs to another model
+├── OutputError             what was encoded or decoded cannot be written
 ├── LostProcessError        a process that a trial is made of was killed: it may be tried again
 ├── ClusterError            Ray cannot be reached, or no node can hold what is asked
 ├── TrackingError           a run cannot be brought to a tracker's server
@@ -73,6 +74,10 @@ class CheckpointError(TccError):
 
 class BitstreamError(TccError):
     """Raised when a compressed file cannot be decoded; names the field."""
+
+
+class OutputError(TccError):
+    """Raised when a file that a verb was asked to make cannot be written; names it."""
 
 
 class LostProcessError(TccError):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 SMOKE = Path(__file__).parents[1] / "sweeps" / "smoke.yaml"
 
@@ -27,6 +28,8 @@ def test_every_verb_explains_itself():
         "status",
         "report",
         "trial",
+        "encode",
+        "decode",
         "evaluate",
         "bdrate",
         "list",
@@ -62,6 +65,12 @@ def test_a_wrong_spec_is_exit_2_with_every_problem_and_its_line(tmp_path):
         ("retry", "nothing"),
         ("bdrate", "a.json", "b.json"),
         ("list", "taks"),
+        ("encode", "ffffffff", "a.png", "-o", "out"),
+        ("encode", "ffffffff", "-o", "out"),
+        ("encode", "ffffffff", "a.png"),
+        ("decode", "a.tcc", "-o", "out"),
+        ("decode", "a.tcc", "-o", "out", "--layer", "bases"),
+        ("decode", "a.tcc", "-o", "out", "--checkpoint", "ffffffff"),
         ("frobnicate",),
         ("run", SMOKE, "--store", "/proc/no/store"),
         ("trial", SMOKE, "ffffffff"),
@@ -158,3 +167,27 @@ def test_one_trial_in_this_process_and_its_state_after(tmp_path, tiny_text):
     states = {trial["id"]: trial["state"] for trial in after["trials"]}
     assert states.pop(pixels) == "cached"
     assert "cached" not in states.values()
+
+
+def test_images_to_files_and_back(tmp_path, tiny_plan):
+    from tcc.stores import open_store
+    from tcc.trial import attempt
+
+    base = next(trial for trial in tiny_plan() if trial.kind == "base")
+    attempt(base, open_store(tmp_path / "runs"))
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        Image.new("RGB", (50, 37), (200, 30, 90)).save(tmp_path / "images" / f"{name}.png")
+
+    done = tcc("encode", base.id[:8], "images", "images/c.png", "-o", "coded", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("encoded 2 images: ")
+    assert "images/c.png: there is no such file" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = tcc("decode", "coded", "-o", "out", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "tcc:" not in done.stderr
+    found = json.loads(done.stdout)
+    assert [item["size"] for item in found["done"]] == [[37, 50]] * 2
+    assert found["done"][0]["outputs"] == ["out/a.base.depth.png", "out/a.base.reconstruction.png"]
+    assert found["failed"] == []

@@ -84,8 +84,7 @@ def pack(container: Container) -> bytes:
         BitstreamError: the image has no pixel or more than `MAX_PIXELS`, or a payload is longer
             than `MAX_LAYER_BYTES`.
     """
-    if fault := _size_fault(container.size):
-        raise BitstreamError(f"{fault}; scale it down or cut it into parts")
+    refuse_size(container.size)
     for layer, payload in zip(_LAYERS, container.layers, strict=False):
         if fault := _length_fault(layer, len(payload)):
             raise BitstreamError(f"{fault}; scale the image down or cut it into parts")
@@ -95,6 +94,12 @@ def pack(container: Container) -> bytes:
         checksum = zlib.crc32(payload, checksum)
         file += [checksum.to_bytes(_CHECKSUM_BYTES, "little"), payload]
     return b"".join(file)
+
+
+def refuse_size(size: Size) -> None:
+    """Raises `BitstreamError` where an image has no pixel, or too many for a file."""
+    if fault := _size_fault(size):
+        raise BitstreamError(f"{fault}; scale it down or cut it into parts")
 
 
 def unpack(data: bytes, *, name: str, layers: int | None = None) -> Container:

@@ -60,14 +60,12 @@ def build(trial: TrialSpec, store: Store) -> Any:
         _refuse_changed(uses[name], params.files())
         return task.build(params, tuple(classes.get(task.label, ())))
 
-    ancestors = _ancestors(trial, store)
-    model = method.build(
-        trial, {kind: parent.spec for kind, parent in ancestors.items()}, make_task
-    )
+    above = ancestors(trial, store)
+    model = method.build(trial, {kind: parent.spec for kind, parent in above.items()}, make_task)
     model.load_parents(
         {
             kind: weights(store, parent.spec.id, parent.sha256)
-            for kind, parent in ancestors.items()
+            for kind, parent in above.items()
             if kind in model.origins
         }
     )
@@ -125,7 +123,7 @@ def _refuse_changed(use: PluginUse, files: Mapping[str, Path]) -> None:
             )
 
 
-def _ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
+def ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
     """Kind → every trial that this one stands on, near and far.
 
     Raises:
@@ -140,5 +138,5 @@ def _ancestors(trial: TrialSpec, store: Store) -> dict[str, Parent]:
                     f"trial {parent.spec.id}, which {trial.id} needs, was trained on another "
                     f"checkpoint of {id} than there is now: `tcc retry STUDY` trains both again"
                 )
-        found |= {parent.spec.kind: parent} | _ancestors(parent.spec, store)
+        found |= {parent.spec.kind: parent} | ancestors(parent.spec, store)
     return found

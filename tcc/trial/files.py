@@ -1,0 +1,274 @@
+"""Images to scalable files and back.
+
+    image ─ encode ─► STEM.tcc ─ decode ─► STEM.LAYER.TASK.png or .json
+
+Images and files of one size that follow each other go through the transforms together. All is
+computed on the CPU, so that a file means the same wherever it is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcc import registry
+from tcc.codec import container
+from tcc.codec.coding import LatentCoder
+from tcc.codec.container import Container, ModelId
+from tcc.codec.geometry import Size
+from tcc.errors import BitstreamError, TccError, TrialError
+from tcc.formats import atomic, image
+from tcc.formats.sample import Sample, collate, image_tensor
+from tcc.methods import TrialModel
+from tcc.stores import open_store
+from tcc.trial import memory, stored
+from tcc.trial.finite import predicted
+from tcc.trial.inputs import Coded, Input, Outcome, list_files, listed, make_folder, work_all
+from tcc.trial.stored import Stored
+
+SUFFIX = ".tcc"
+LAYERS = {"base": 1, "enhancement": 2, "all": None}  # → how many are read; None: all there are
+
+
+@torch.inference_mode()
+def encode(checkpoint: str, images: Sequence[Path], out: Path, *, store: str) -> Outcome:
+    """Writes ``out``/STEM.tcc of each image, and of all images in each folder. What is written has
+    been decoded again, and was what was to be coded.
+
+    ``checkpoint``: see `stored.find`.
+
+    Raises:
+        TccError: of what concerns all: the trial, the folders, two images of one stem.
+    """
+    top = stored.find(checkpoint, store)
+    if not top.num_layers:
+        raise TrialError(
+            f"trial {top.name} codes nothing: a trial of kind `{top.record.trial.kind}` has no "
+            "codec; give one of another kind"
+        )
+    paths = listed(images, image.list_images, lambda path: path.stem)
+    model = stored.load(top)
+    coders = model.coders()
+    make_folder(out)
+
+    def work(items: Sequence[_Image]) -> list[Coded]:
+        samples = [Sample(key=str(item.path), image=item.pixels, labels={}) for item in items]
+        payloads = model.measure(collate(samples).to("cpu"), coders).payloads
+        rows = zip(*payloads.values(), strict=True)
+        return [_written(item, row, top, out) for item, row in zip(items, rows, strict=True)]
+
+    return work_all(Outcome(verb="encoded"), paths, _read_image, work)
+
+
+@torch.inference_mode()
+def decode(
+    files: Sequence[Path], out: Path, *, layer: str, store: str, checkpoint: str | None = None
+) -> Outcome:
+    """Writes ``out``/STEM.LAYER.TASK.png or .json of each file, and of all files in each folder.
+
+    ``layer``: of `LAYERS`; of ``base``, nothing behind it is read. ``checkpoint``: the trial that
+    the files must be of, see `stored.find`; by default it is looked for in the store.
+
+    Raises:
+        TccError: of what concerns all: the trial, the folders, two files of one stem.
+    """
+    given = None if checkpoint is None else stored.find(checkpoint, store)
+    paths = listed(files, lambda folder: list_files(folder, SUFFIX), _stem)
+    opened = open_store(store, write=False) if given is None else given.store
+    loaded: dict[str, _Decoder] = {}
+    make_folder(out)
+
+    @cache
+    def look(model: ModelId) -> tuple[Stored, Mapping[str, Stored]]:
+        top = stored.of_file(model, opened) if given is None else _same(model, given, layer)
+        return top, _parts(top, layer)
+
+    def read(path: Path) -> _File:
+        found = container.read(path, layers=LAYERS[layer])
+        try:
+            top, parts = look(found.model)
+            _refuse_other_layers(found, top, layer)
+        except TccError as error:
+            raise BitstreamError(f"{path}: {error}") from error
+        return _File(
+            path=path,
+            size=found.size,
+            kin=found.model,
+            container=found,
+            parts=parts,
+            num_bytes=path.stat().st_size,
+        )
+
+    def work(items: Sequence[_File]) -> list[Coded]:
+        outputs: list[list[Path]] = [[] for _ in items]
+        base = None
+        for name, using in items[0].parts.items():
+            id = using.record.trial.id
+            decoder = loaded[id] = loaded.get(id) or _Decoder(using)
+            if len(items[0].parts) > 1:  # each of them decodes the base
+                base = base or _Once(decoder.coders["base"])
+            for paths, more in zip(outputs, decoder.write(items, name, out, base), strict=True):
+                paths += more
+        return [item.coded(tuple(paths)) for item, paths in zip(items, outputs, strict=True)]
+
+    return work_all(Outcome(verb="decoded"), paths, read, work)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image(Input):
+    """``pixels``: uint8 (3, H, W)."""
+
+    pixels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(Input):
+    """``parts``: layer that is wanted → the trial that decodes it, the base first."""
+
+    container: Container
+    parts: Mapping[str, Stored]
+    num_bytes: int
+
+    def coded(self, outputs: tuple[Path, ...]) -> Coded:
+        *_, top = self.parts.values()
+        return Coded(
+            source=self.path,
+            outputs=outputs,
+            trial=top.record.trial.id,
+            size=self.size,
+            layer_bytes=tuple(len(payload) for payload in self.container.layers),
+            num_bytes=self.num_bytes,
+        )
+
+
+class _Decoder:
+    """A trial's model, loaded."""
+
+    def __init__(self, using: Stored):
+        self._record, self._num_layers = using.record, using.num_layers
+        self._model: TrialModel = stored.load(using)
+        self.coders = self._model.coders()
+
+    def write(
+        self, items: Sequence[_File], layer: str, out: Path, base: LatentCoder | None
+    ) -> list[list[Path]]:
+        """Decodes files of one size and writes each one's outputs. ``base``: decodes the base."""
+        coders = self.coders if base is None else {**self.coders, "base": base}
+        size, keys = items[0].size, [str(item.path) for item in items]
+        payloads = [item.container.layers[: self._num_layers] for item in items]
+        written: list[list[Path]] = [[] for _ in items]
+        uses = {use.name: use for use in self._record.trial.recipe.tasks}
+        for name, decoded in self._model.decode(payloads, size, coders).items():
+            task = registry.load("tasks", uses[name].plugin)
+            classes = stored.classes_of(self._record, uses[name])
+            found = _predicted(name, self._model.task_model(name), decoded.float(), keys)
+            for item, prediction, paths in zip(items, found, written, strict=True):
+                stem = out / f"{_stem(item.path)}.{layer}.{name}"
+                paths.append(task.write(prediction, stem, classes))
+        return written
+
+
+class _Once(LatentCoder):
+    """A coder that decodes each stream once: the base is decoded for what stands on it, too."""
+
+    def __init__(self, coder: LatentCoder):
+        self._coder = coder
+        self._known: dict[tuple[bytes, Size], Tensor] = {}
+
+    def decode(self, stream: bytes, size: Size, side: Tensor | None = None) -> Tensor:
+        assert side is None
+        if (stream, size) not in self._known:
+            self._known[stream, size] = self._coder.decode(stream, size)
+        return self._known[stream, size]
+
+
+def _read_image(path: Path) -> _Image:
+    pixels = image_tensor(image.read_rgb(path))
+    size = pixels.shape[-2], pixels.shape[-1]
+    container.refuse_size(size)
+    return _Image(path=path, size=size, pixels=pixels)
+
+
+def _written(item: _Image, payloads: tuple[bytes, ...], top: Stored, out: Path) -> Coded:
+    data = container.pack(Container(size=item.size, model=top.model_id, layers=payloads))
+    path = out / f"{item.path.stem}{SUFFIX}"
+    atomic.write_bytes(path, data)
+    return Coded(
+        source=item.path,
+        outputs=(path,),
+        trial=top.record.trial.id,
+        size=item.size,
+        layer_bytes=tuple(len(payload) for payload in payloads),
+        num_bytes=len(data),
+    )
+
+
+def _same(model: ModelId, given: Stored, layer: str) -> Stored:
+    """The trial of a file, which must be the one that was given; or, of whose base alone is wanted,
+    one that stands on it.
+
+    Raises:
+        BitstreamError: it is not.
+    """
+    if given.model_id == model:
+        return given
+    if layer == "base":
+        try:
+            top = stored.of_file(model, given.store)
+            if top.base().record.trial.id == given.record.trial.id:
+                return top
+        except TccError:  # then all that is known is that it is another
+            pass
+    raise BitstreamError(
+        f"was written with trial {model.trial.hex()}… of weights {model.weights.hex()}…, not with "
+        f"{given.name} of weights {given.model_id.weights.hex()}…: leave --checkpoint out, or "
+        "give that one"
+    )
+
+
+def _parts(top: Stored, layer: str) -> Mapping[str, Stored]:
+    """Layer that is wanted → the trial that decodes it, the base first.
+
+    Raises:
+        TccError: the base's trial is not to be had.
+    """
+    parts = {}
+    if layer != "enhancement":
+        parts["base"] = top.base()
+    if top.num_layers > 1 and layer != "base":
+        parts["enhancement"] = top
+    return parts
+
+
+def _refuse_other_layers(found: Container, top: Stored, layer: str) -> None:
+    if len(found.layers) != min(top.num_layers, LAYERS[layer] or top.num_layers):
+        raise BitstreamError(
+            f"layers are {len(found.layers)}, files of trial {top.name} have {top.num_layers}: it "
+            "was not written with it"
+        )
+
+
+def _predicted(
+    task: str, task_model: Any, decoded_B3HW: Tensor, keys: Sequence[str]
+) -> Sequence[Any]:
+    """As `predicted`, but of an image that is too small or narrow for a task model, it says so."""
+    try:
+        return predicted(task, task_model, decoded_B3HW, keys)
+    except (RuntimeError, ValueError) as error:
+        if memory.exceeded(error):
+            raise
+        height, width = decoded_B3HW.shape[-2:]
+        raise TrialError(
+            f"the {task} model cannot read an image of {height}×{width} pixels "
+            f"({memory.said(error)})"
+        ) from error
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(SUFFIX)

@@ -1,0 +1,362 @@
+"""Images to files and back with tiny trained trials: what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tcc.codec import container
+from tcc.errors import DataError, OutputError, TccError, TrialError, UnknownNameError
+from tcc.formats.image import read_indices, read_rgb, read_uint16
+from tcc.plan import expand
+from tcc.records import TrialRecord
+from tcc.spec import parse_spec
+from tcc.stores import from_json, open_store, to_json
+from tcc.trial import attempt, files, stored
+from tcc.trial.files import decode, encode
+
+torch.set_num_threads(1)
+
+STUDY = """
+study: files
+data: {scenes: {train: 8, val: 2, select: 2}}
+pairs: [{base: %s, enhancement: %s}]
+grid: {lambda_b: [0.3], lambda_e: [0.3], beta: [0]}
+also: [direct, standalone, single_layer, uncompressed, pixels]
+model: {channels: [4, 6, 8], latent: 4, blocks: 1, %s}
+train: {steps: 2, batch: 4, warm_start: pretrain%s}
+evaluate: [{rate: estimated, coded_images: 0}]
+wandb: {mode: disabled}
+"""
+STUDIES = {
+    "checkerboard": ("depth", "reconstruction", "context: checkerboard, synthesis_input: both", ""),
+    "masked": ("detection", "segmentation", "context: masked, hyperprior: true", ", scale: 0.5"),
+    "none": ("segmentation", "classification", "context: none, reconstruction_decoder: false", ""),
+}
+SIZES = ((1, 1), (1, 53), (37, 1), (31, 47), (31, 47), (64, 48))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Context → kind → the record of a tiny trial, and the store of all."""
+    root, found = tmp_path_factory.mktemp("files") / "runs", {}
+    for name, fields in STUDIES.items():
+        plan = expand(parse_spec(STUDY % fields))
+        found[name] = {trial.kind: attempt(trial, open_store(root)) for trial in plan}
+        assert all(isinstance(x, TrialRecord) for x in found[name].values()), found[name]
+    return root, found
+
+
+@pytest.fixture
+def root(trained):
+    return str(trained[0])
+
+
+@pytest.fixture
+def ids(trained):
+    return {kind: record.trial.id for kind, record in trained[1]["checkerboard"].items()}
+
+
+@pytest.fixture
+def images(tmp_path):
+    return make_images(tmp_path / "images")
+
+
+def make_images(folder: Path, sizes=SIZES) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, (height, width) in enumerate(sizes):
+        coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+        picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR)
+        picture.save(folder / f"i{index}.png")
+    return folder
+
+
+def ok(outcome):
+    assert not outcome.failed, outcome.failed
+    return outcome.done
+
+
+@pytest.mark.parametrize("context", STUDIES)
+@pytest.mark.parametrize(
+    "kind",
+    ["base", "uncompressed", "direct", "enhancement", "standalone", "single_layer", "pretrain"],
+)
+def test_images_of_any_size_go_to_files_and_back(trained, context, kind, images, tmp_path):
+    root, found = trained
+    record = found[context][kind]
+    first, second, _, _ = STUDIES[context]
+    done = ok(encode(record.trial.id[:10], [images], tmp_path / "coded", store=str(root)))
+    assert [item.size for item in done] == list(SIZES)
+    assert [item.source.stem for item in done] == [f"i{i}" for i in range(len(SIZES))]
+    for item in done:
+        (path,) = item.outputs
+        data = path.read_bytes()
+        assert item.num_bytes == len(data) <= sum(item.layer_bytes) + 24
+        assert len(item.layer_bytes) == (2 if kind in ("enhancement", "standalone") else 1)
+        held = container.unpack(data, name="")
+        assert held.model.matches(record.trial.id, record.training.checkpoint_sha256)
+
+    decoded = ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root)))
+    assert [item.size for item in decoded] == list(SIZES)
+    auxiliary = ["reconstruction"] if context != "none" else []
+    expected = {
+        "base": {f"base.{task}" for task in [first, *auxiliary]},
+        "direct": {f"base.{second}"},
+        "single_layer": {f"base.{second}"},
+    }
+    expected["uncompressed"], expected["pretrain"] = expected["base"], expected["single_layer"]
+    expected["enhancement"] = expected["base"] | {f"enhancement.{second}"}
+    expected["standalone"] = expected["enhancement"]
+    for item in decoded:
+        names = {path.name.removeprefix(f"{item.source.stem}.") for path in item.outputs}
+        assert {name.rpartition(".")[0] for name in names} == expected[kind]
+        for path in item.outputs:
+            check_output(path, item.size)
+    assert len(list((tmp_path / "out").iterdir())) == len(SIZES) * len(expected[kind])
+
+
+def check_output(path: Path, size: tuple[int, int]) -> None:
+    """That a written prediction is what its task's file should be."""
+    task = path.name.split(".")[2]
+    if task == "reconstruction":
+        assert read_rgb(path).shape == (*size, 3)
+    elif task == "depth":
+        raw = read_uint16(path)
+        assert raw.shape == size
+        assert raw.min() > 0
+    elif task == "segmentation":
+        with Image.open(path) as picture:
+            assert picture.mode == "P"
+            assert picture.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+        assert read_indices(path).shape == size
+    else:
+        content = json.loads(path.read_text())
+        assert set(content) == {"objects" if task == "detection" else "classes"}
+
+
+@pytest.mark.parametrize(("context", "kind"), [("masked", "enhancement"), ("none", "standalone")])
+def test_the_base_alone_is_the_base_of_the_whole(trained, context, kind, images, tmp_path):
+    root, found = trained
+    top, base = found[context][kind], found[context]["base"]
+    done = ok(encode(top.trial.id, [images], tmp_path / "coded", store=str(root)))
+    ok(decode([tmp_path / "coded"], tmp_path / "all", layer="all", store=str(root)))
+    ok(decode([tmp_path / "coded"], tmp_path / "top", layer="enhancement", store=str(root)))
+    for item in done:  # nothing behind the base is needed, nor looked at
+        (path,) = item.outputs
+        os.truncate(path, item.num_bytes - item.layer_bytes[1] - 2)
+    alone = ok(decode([tmp_path / "coded"], tmp_path / "base", layer="base", store=str(root)))
+    outputs = {folder: read_folder(tmp_path / folder) for folder in ("all", "top", "base")}
+    assert outputs["all"] == outputs["base"] | outputs["top"]
+    assert not outputs["base"].keys() & outputs["top"].keys()
+    assert {item.layer_bytes for item in alone} == {item.layer_bytes[:1] for item in done}
+
+    # the very latents, too, by the base trial's own model and as the enhancement's sees them
+    store = open_store(root, write=False)
+    below = stored.load(stored.Stored(base, store)).coders()["base"]
+    above = stored.load(stored.Stored(top, store)).coders()["base"]
+    for item in done:
+        held = container.read(item.outputs[0], layers=1)
+        height, width = (-(-side // (2 if context == "masked" else 1)) for side in held.size)
+        cells = -(-height // 16), -(-width // 16)
+        latent = below.decode(held.layers[0], cells)
+        assert torch.equal(latent, above.decode(held.layers[0], cells))
+    wrong = decode([tmp_path / "coded"], tmp_path / "no", layer="all", store=str(root))
+    assert len(wrong.failed) == len(SIZES)
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_base_of_a_file_is_the_file_of_the_base(trained, images, tmp_path):
+    root, found = trained
+    for kind in ("base", "enhancement", "direct"):
+        id = found["checkerboard"][kind].trial.id
+        ok(encode(id, [images], tmp_path / kind, store=str(root)))
+    for path in (tmp_path / "base").iterdir():
+        same = {container.read(tmp_path / x / path.name, layers=1).layers[0] for x in ("base",)}
+        same |= {container.read(tmp_path / "enhancement" / path.name, layers=1).layers[0]}
+        same |= {container.read(tmp_path / "direct" / path.name).layers[0]}
+        assert len(same) == 1
+
+
+def test_checkpoints_are_named_by_id_folder_or_file(root, ids, images, tmp_path, monkeypatch):
+    folder = Path(root) / "trials" / ids["base"]
+    ok(encode(ids["base"], [images], tmp_path / "0", store=root))
+    monkeypatch.chdir(folder)
+    names = (folder, f"{folder}/", folder / "checkpoint.safetensors", ".", "checkpoint.safetensors")
+    for number, name in enumerate(names, 1):
+        ok(encode(str(name), [images], tmp_path / str(number), store="nowhere"))
+        assert read_folder(tmp_path / str(number)) == read_folder(tmp_path / "0")
+
+
+def test_files_of_several_trials_are_told_apart(root, ids, images, tmp_path):
+    for kind in ("base", "enhancement"):
+        ok(encode(ids[kind], [images / "i3.png"], tmp_path / kind, store=root))
+        (tmp_path / kind / "i3.tcc").rename(tmp_path / f"{kind}.tcc")
+    coded = [tmp_path / "base.tcc", tmp_path / "enhancement.tcc"]
+    done = ok(decode(coded, tmp_path / "out", layer="all", store=root))
+    assert [item.trial for item in done] == [ids["base"], ids["enhancement"]]
+    assert [len(item.outputs) for item in done] == [2, 3]
+
+
+def test_neither_data_nor_initial_weights_are_needed(trained, images, tmp_path, monkeypatch):
+    def untouchable(*_):
+        raise AssertionError("the data set was looked at")
+
+    root, found = trained
+    monkeypatch.setattr("tcc.trial.stored.describe", untouchable)
+    monkeypatch.setattr("tcc.trial.data.datasets.describe", untouchable)
+    id = found["masked"]["enhancement"].trial.id
+    ok(encode(id, [images], tmp_path / "coded", store=str(root)))
+    ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root)))
+
+
+def test_an_older_record_takes_class_names_from_the_data_set(trained, images, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(trained[0], root)
+    record = trained[1]["masked"]["base"]
+    text = to_json(record)
+    assert from_json(TrialRecord, text).training.classes["boxes"]
+    path = root / "trials" / record.trial.id / "result.json"
+    held = json.loads(path.read_text())
+    store = open_store(root)
+    older = from_json(TrialRecord, path.read_bytes())
+    store.commit(replace(older, training=replace(older.training, classes={})))
+    assert json.loads(path.read_text()) != held
+    ok(encode(record.trial.id, [images], tmp_path / "coded", store=str(root)))
+    ok(decode([tmp_path / "coded"], tmp_path / "out", layer="base", store=str(root)))
+
+
+def test_one_bad_image_or_file_does_not_lose_the_others(root, ids, images, tmp_path):
+    (images / "i2.png").write_bytes(b"no image")
+    (images / "i4.png").write_bytes((images / "i4.png").read_bytes()[:60])
+    given = [images, images / "nowhere.png"]
+    outcome = encode(ids["enhancement"], given, tmp_path / "coded", store=root)
+    assert [item.source.stem for item in outcome.done] == ["i0", "i1", "i3", "i5"]
+    assert [path.stem for path in outcome.failed] == ["i2", "i4", "nowhere"]
+    assert all(str(path) in why for path, why in outcome.failed.items())
+    assert outcome.complaint().startswith("3 of 7 could not be encoded:\n  ")
+    assert len(outcome.to_json()["failed"]) == 3
+
+    coded = tmp_path / "coded"
+    data = (coded / "i3.tcc").read_bytes()
+    (coded / "i1.tcc").write_bytes(data[:-3])
+    (coded / "bad.tcc").write_bytes(b"tc\x12\x00")
+    (coded / "other.tcc").write_bytes(
+        container.pack(
+            container.Container(
+                size=(31, 47), model=container.ModelId.of("0" * 16, "0" * 64), layers=(b"", b"")
+            )
+        )
+    )
+    # whole by its checksums, of the size of its neighbour, and yet no stream
+    held = container.unpack(data, name="")
+    broken = container.Container(size=held.size, model=held.model, layers=(held.layers[0], b"abc"))
+    (coded / "i2.tcc").write_bytes(container.pack(broken))
+    found = decode([coded], tmp_path / "out", layer="all", store=root)
+    assert {path.stem for path in found.failed} >= {"i1", "bad", "other"}
+    assert {"i0", "i3", "i5"} <= {item.source.stem for item in found.done}
+    assert "--store" in found.failed[coded / "other.tcc"]
+
+
+def test_what_concerns_all_is_refused_before_anything_is_written(
+    root, ids, images, tmp_path, capsys
+):
+    def refused(error, name, given, match, out=None, store=root):
+        with pytest.raises(error, match=match):
+            encode(name, given, out or tmp_path / "out", store=store)
+        assert not (tmp_path / "out").exists()
+
+    refused(TrialError, ids["pixels"], [images], "`pixels`")
+    refused(UnknownNameError, "0123456789abcdef", [images], "--store")
+    refused(UnknownNameError, "no id", [images], "STORE/trials/ID")
+    refused(UnknownNameError, str(images), [images], "STORE/trials/ID")
+    refused(UnknownNameError, ids["base"], [images], "no finished trial", store="nowhere")
+    every = open_store(root).result_ids()
+    shared = next(c for c in "0123456789abcdef" if sum(x.startswith(c) for x in every) > 1)
+    refused(UnknownNameError, shared, [images], f"trials begin with '{shared}'")
+    (tmp_path / "more").mkdir()
+    shutil.copy(images / "i0.png", tmp_path / "more" / "i0.jpg")
+    refused(OutputError, ids["base"], [images, tmp_path / "more"], "would overwrite the other")
+    (tmp_path / "empty").mkdir()
+    refused(DataError, ids["base"], [tmp_path / "empty"], "no image")
+    (tmp_path / "file").touch()
+    refused(OutputError, ids["base"], [images], "-o", out=tmp_path / "file")
+    refused(OutputError, ids["base"], [images], "-o", out=Path("/proc/no/folder"))
+    with pytest.raises(DataError, match=r"no \.tcc file"):
+        decode([images], tmp_path / "out", layer="all", store=root)
+
+
+def test_a_trial_that_is_not_finished_says_so(trained, images, tmp_path):
+    record = trained[1]["masked"]["base"]
+    store = open_store(tmp_path / "runs")
+    store.begin(record.trial)
+    with pytest.raises(TrialError, match="not finished"):
+        encode(record.trial.id, [images], tmp_path / "out", store=store.uri)
+
+
+def test_another_checkpoint_is_refused_with_both_named(root, ids, images, tmp_path):
+    image = images / "i3.png"
+    ok(encode(ids["enhancement"], [image], tmp_path / "coded", store=root))
+    coded = [tmp_path / "coded"]
+    wrong = decode(coded, tmp_path / "out", layer="all", store=root, checkpoint=ids["single_layer"])
+    (why,) = wrong.failed.values()
+    assert ids["single_layer"] in why
+    assert ids["enhancement"][:8] in why
+    ok(decode(coded, tmp_path / "a", layer="all", store=root, checkpoint=ids["enhancement"]))
+    ok(decode(coded, tmp_path / "b", layer="base", store=root, checkpoint=ids["base"]))
+    ok(decode(coded, tmp_path / "c", layer="base", store=root))
+    assert read_folder(tmp_path / "b") == read_folder(tmp_path / "c")
+    assert decode(coded, tmp_path / "d", layer="all", store=root, checkpoint=ids["base"]).failed
+
+
+def test_a_file_of_one_layer_has_no_enhancement(root, ids, images, tmp_path):
+    ok(encode(ids["base"], [images / "i3.png"], tmp_path / "coded", store=root))
+    found = decode([tmp_path / "coded"], tmp_path / "out", layer="enhancement", store=root)
+    assert "no enhancement" in found.complaint()
+
+
+def test_weights_that_changed_since_are_told(trained, ids, images, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(trained[0], root)
+    ok(encode(ids["enhancement"], [images / "i3.png"], tmp_path / "coded", store=str(root)))
+    path = root / "trials" / ids["enhancement"] / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(TccError, match="not a checkpoint to trust"):
+        encode(ids["enhancement"], [images], tmp_path / "out", store=str(root))
+    assert (root / "trials" / ids["enhancement"] / "result.json").exists()  # nothing is taken back
+    found = decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root))
+    assert "not a checkpoint to trust" in found.complaint()
+    # the base stands, whatever became of the enhancement
+    ok(decode([tmp_path / "coded"], tmp_path / "base", layer="base", store=str(root)))
+
+
+def test_files_that_cannot_be_written_are_told(root, ids, images, tmp_path, monkeypatch):
+    (tmp_path / "out" / "i1.tcc").mkdir(parents=True)
+    outcome = encode(ids["base"], [images], tmp_path / "out", store=root)
+    assert [path.stem for path in outcome.failed] == ["i1"]
+    assert len(outcome.done) == len(SIZES) - 1
+
+    def full(path, _data):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(files.atomic, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        encode(ids["base"], [images], tmp_path / "more", store=root)
+
+
+def test_the_same_again_overwrites(root, ids, images, tmp_path):
+    for _ in range(2):
+        ok(encode(ids["base"], [images, images / "i0.png"], tmp_path / "coded", store=root))
+        ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=root))
+    assert len(list((tmp_path / "coded").iterdir())) == len(SIZES)
