@@ -81,7 +81,7 @@ def decode(
     given = None if checkpoint is None else stored.find(checkpoint, store)
     paths = listed(files, lambda folder: list_files(folder, SUFFIX), _stem)
     opened = open_store(store, write=False) if given is None else given.store
-    loaded: dict[str, _Decoder] = {}
+    decoders = _Decoders()
     make_folder(out)
 
     @cache
@@ -108,9 +108,7 @@ def decode(
     def work(items: Sequence[_File]) -> list[Coded]:
         outputs: list[list[Path]] = [[] for _ in items]
         base = None
-        for name, using in items[0].parts.items():
-            id = using.record.trial.id
-            decoder = loaded[id] = loaded.get(id) or _Decoder(using)
+        for name, decoder in decoders.load(items[0].parts).items():
             if len(items[0].parts) > 1:  # each of them decodes the base
                 base = base or _Once(decoder.coders["base"])
             for paths, more in zip(outputs, decoder.write(items, name, out, base), strict=True):
@@ -172,6 +170,38 @@ class _Decoder:
                 stem = out / f"{_stem(item.path)}.{layer}.{name}"
                 paths.append(task.write(prediction, stem, classes))
         return written
+
+
+class _Decoders:
+    """The decoders of the files at hand; what could not be loaded is not tried again."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, _Decoder | TccError] = {}
+
+    def load(self, parts: Mapping[str, Stored]) -> dict[str, _Decoder]:
+        """The decoder of each layer; those of others are forgotten, but for errors.
+
+        Raises:
+            TccError: one cannot be loaded.
+        """
+        ids = {layer: using.record.trial.id for layer, using in parts.items()}
+        self._loaded = {
+            id: known
+            for id, known in self._loaded.items()
+            if id in ids.values() or isinstance(known, TccError)
+        }
+        return {layer: self._one(ids[layer], using) for layer, using in parts.items()}
+
+    def _one(self, id: str, using: Stored) -> _Decoder:
+        if id not in self._loaded:
+            try:
+                self._loaded[id] = _Decoder(using)
+            except TccError as error:
+                self._loaded[id] = error
+        found = self._loaded[id]
+        if isinstance(found, TccError):
+            raise found
+        return found
 
 
 class _Once(LatentCoder):

@@ -157,9 +157,9 @@ def work_all(
         return True
 
     def flush(items: list[Item]) -> None:
-        first = outcome.failed.copy()
+        before = outcome.failed.copy()
         if items and not attempt(items[0].path, items) and len(items) > 1:
-            outcome.failed = first
+            outcome.failed = before
             for item in items:
                 attempt(item.path, [item])
         tick(len(items))

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tcc import registry
+from tcc.errors import TrialError
 from tcc.records import EvaluationRecord, Plan, Resources, TrialRecord, TrialSpec
 from tcc.stores import Store, open_store
-from tcc.trial import checkpoint, execute
+from tcc.trial import checkpoint, execute, files
 from tcc.trial.data import open_split
 from tcc.trial.interrupt import asked_by_signals
 from tcc.trial.loading import TrainingBatches
@@ -98,6 +100,30 @@ def test_a_record_tells_of_the_training(ran):
         assert set(training.parents_sha256) == set(trial.needs)
         for need, sha256 in training.parents_sha256.items():
             assert sha256 == ran.store.checkpoint_sha256(need)
+
+
+def test_images_become_files_and_come_back(ran, pair, tmp_path):
+    """By every kind that codes, and each task's prediction is written."""
+    method, seen = registry.load("methods", pair.method), set()
+    images = [tmp_path / "dot.png", tmp_path / "odd.png"]
+    for image, size in zip(images, ((1, 1), (47, 31))):
+        Image.linear_gradient("L").resize(size).save(image)
+    for trial in ran.plan:
+        coded, out = tmp_path / trial.id, tmp_path / f"{trial.id}.out"
+        if not method.num_layers(trial.kind):
+            with pytest.raises(TrialError, match=trial.kind):
+                files.encode(trial.id, images, coded, store=ran.store.uri)
+            continue
+        encoded = files.encode(trial.id, images, coded, store=ran.store.uri)
+        decoded = files.decode([coded], out, layer="all", store=ran.store.uri)
+        assert not encoded.failed | decoded.failed
+        assert [item.layer_bytes for item in encoded.done] == [
+            item.layer_bytes for item in decoded.done
+        ]
+        assert len(encoded.done[0].layer_bytes) == method.num_layers(trial.kind)
+        assert all(path.stat().st_size for item in decoded.done for path in item.outputs)
+        seen |= {path.name.split(".")[2] for item in decoded.done for path in item.outputs}
+    assert {pair.base, pair.enhancement} <= seen
 
 
 def test_a_record_tells_of_the_evaluation(ran, pair):
