@@ -244,7 +244,11 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
         DataError: there is none, or the folder cannot be read.
     """
     try:
-        found = sorted(x for x in folder.iterdir() if x.name.endswith(suffix) and x.is_file())
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.name.endswith(suffix) and not path.name.startswith(".") and path.is_file()
+        )
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     if not found:

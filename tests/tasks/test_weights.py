@@ -159,3 +159,17 @@ def test_names_that_do_not_fit_are_refused_with_the_spec(model, weights):
     task = registry.load("tasks", "segmentation")
     with pytest.raises(ValidationError, match="do not fit model"):
         task.Params(model=model, weights=weights)
+
+
+@pytest.mark.parametrize("freeze", [None, True, False])
+def test_a_model_is_built_without_the_file_it_started_from(tmp_path, freeze):
+    task = registry.load("tasks", "segmentation")
+    random = task.Params(model="deeplabv3_resnet50")
+    assert random.without_files() is random
+    path = tmp_path / "weights.pt"
+    torch.save(task.build(random, CLASSES).network.deeplab.state_dict(), path)
+    fields = {"model": "deeplabv3_resnet50", "freeze_batch_norm": freeze}
+    params = task.Params(**fields, weights=str(path))
+    trained = task.build(params, CLASSES)
+    path.unlink()
+    task.build(params.without_files(), CLASSES).load_state_dict(trained.state_dict())
