@@ -151,7 +151,7 @@ def test_whole_images_are_named_by_their_size(tiny_plan, tmp_path, monkeypatch):
     assert outcome.step == 1  # whose weights val/rd_cost is of
 
 
-LIMIT_MIB = 1800
+LIMIT_MIB = 1400
 
 
 def attempt_within(trial, root: Path, mib: int) -> None:
