@@ -94,9 +94,17 @@ def end_started() -> None:
     STARTED.clear()
 
 
-def wait_until(ready: Callable[[], object], within_s: float = 120) -> None:
+def wait_until(
+    ready: Callable[[], object],
+    within_s: float = 120,
+    *,
+    driver: subprocess.Popen[str] | None = None,
+) -> None:
+    """``driver``: without it, it will not come; if it ends, what it printed is shown."""
     until = time.monotonic() + within_s
     while not ready():
+        if driver is not None and driver.poll() is not None:
+            raise AssertionError("".join(driver.communicate()))
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.1)
 

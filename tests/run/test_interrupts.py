@@ -52,7 +52,7 @@ def test_a_first_signal_lets_trials_save_and_the_same_command_goes_on(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     driver = start(tmp_path, label="train 40", count=3)
-    wait_until(lambda: has_trained(tmp_path))
+    wait_until(lambda: has_trained(tmp_path), driver=driver)
     driver.send_signal(sent)
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 130, out + err
@@ -69,7 +69,7 @@ def test_a_first_signal_lets_trials_save_and_the_same_command_goes_on(
 def test_an_interrupt_that_ends_who_reads_the_output_lets_trials_save(tmp_path: Path) -> None:
     """As Ctrl-C in ``tcc run … | tee log``."""
     driver = start(tmp_path, label="train 40", count=3)
-    wait_until(lambda: has_trained(tmp_path))
+    wait_until(lambda: has_trained(tmp_path), driver=driver)
     assert driver.stdout is not None
     driver.stdout.close()
     driver.send_signal(signal.SIGINT)
@@ -96,7 +96,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_told_to_go_saves_and_its_trial_goes_on_elsewhere(tmp_path: Path) -> None:
     driver = start(tmp_path, label="train 40", count=2)
-    wait_until(lambda: has_trained(tmp_path))
+    wait_until(lambda: has_trained(tmp_path), driver=driver)
     _, _, pid = steps(tmp_path)[-1]
     os.kill(pid, signal.SIGTERM)
     out, err = driver.communicate()
@@ -110,7 +110,7 @@ def test_a_worker_that_is_told_to_go_saves_and_its_trial_goes_on_elsewhere(tmp_p
 @pytest.mark.parametrize("part", ["raylet", "gcs_server"])
 def test_a_driver_whose_ray_dies_ends_with_one_message(tmp_path: Path, part: str) -> None:
     driver = start(tmp_path, label="train 100", count=2)
-    wait_until(lambda: has_trained(tmp_path))
+    wait_until(lambda: has_trained(tmp_path), driver=driver)
     (victim,) = [it for it in psutil.Process(driver.pid).children() if part in it.name()]
     sent_at = time.monotonic()
     victim.kill()
@@ -124,14 +124,15 @@ def test_a_driver_whose_ray_dies_ends_with_one_message(tmp_path: Path, part: str
 
 
 def test_two_drivers_share_a_study_and_train_each_trial_once(tmp_path: Path) -> None:
-    drivers = [start(tmp_path, label="train 20", count=6) for _ in range(2)]
-    for driver in drivers:
+    first = start(tmp_path, label="train 60", count=8)
+    wait_until(lambda: has_trained(tmp_path), driver=first)
+    for driver in (first, start(tmp_path, label="train 60", count=8)):
         out, err = driver.communicate()
         assert driver.returncode == 0, err
         assert "of another run" in out
         counts = out.splitlines()[-1]
         assert "running" not in counts
-    assert_no_step_twice(tmp_path, 6, 20)
+    assert_no_step_twice(tmp_path, 8, 60)
 
 
 def test_a_full_store_ends_the_run_with_one_message_and_fails_nothing(tmp_path: Path) -> None:
@@ -144,11 +145,13 @@ def test_a_full_store_ends_the_run_with_one_message_and_fails_nothing(tmp_path: 
     assert not list(tmp_path.glob("trials/*/failure.json"))
 
 
+@pytest.mark.timeout(600)
 def test_a_client_that_is_interrupted_stops_the_driver_on_the_head(
     head: Head, tmp_path: Path
 ) -> None:
     driver = head.start(tmp_path, label="train 40", count=3, address=head.client)
-    wait_until(lambda: has_trained(tmp_path))
+    # Five processes start one after the other, each with Ray's imports.
+    wait_until(lambda: has_trained(tmp_path), 240, driver=driver)
     driver.send_signal(signal.SIGINT)
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 130, out + err
