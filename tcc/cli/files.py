@@ -1,0 +1,84 @@
+"""The verbs that take files: images, scalable files, rate-distortion points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tcc.cli.options import json_option, out_option, store_option
+from tcc.cli.output import BAD_INPUT, print_json
+
+if TYPE_CHECKING:
+    from tcc.trial.inputs import Outcome
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@out_option
+@store_option
+@json_option
+def encode(checkpoint: str, images: tuple[Path, ...], out: Path, store: str, as_json: bool) -> int:
+    """Write a scalable file of each of IMAGES, or of all in a folder.
+
+    CHECKPOINT is a trial's id, its first letters, or the path of its folder or checkpoint.
+    """
+    from tcc.trial import files
+
+    return _told(files.encode(checkpoint, images, out, store=store), as_json)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--layer",
+    type=click.Choice(["base", "enhancement", "all"]),
+    default="all",
+    show_default=True,
+    help="What to decode; of the base alone, nothing else is read.",
+)
+@click.option("--checkpoint", help="The trial that wrote FILES; without, it is looked for.")
+@out_option
+@store_option
+@json_option
+def decode(
+    files: tuple[Path, ...], layer: str, checkpoint: str | None, out: Path, store: str,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Decode scalable files, or all in a folder, to pictures and predictions."""
+    from tcc.trial import files as coded
+
+    found = coded.decode(files, out, layer=layer, store=store, checkpoint=checkpoint)
+    return _told(found, as_json)
+
+
+@click.command()
+@click.argument("anchor", type=click.Path(path_type=Path))
+@click.argument("test", type=click.Path(path_type=Path))
+@click.option("--metric", help="Name of the metric; needed where a file holds several.")
+@click.option("--lower-is-better", is_flag=True, help="The metric falls as quality rises.")
+@json_option
+def bdrate(
+    anchor: Path, test: Path, metric: str | None, lower_is_better: bool, as_json: bool
+) -> None:
+    """The BD-rate of TEST against ANCHOR (CompressAI JSON or CSV), with its verdict."""
+    from tcc.curves.files import bdrate_json, bdrate_text, verdict_on_files
+
+    found = verdict_on_files(anchor, test, metric=metric, lower_is_better=lower_is_better)
+    print_json(bdrate_json(found)) if as_json else click.echo(bdrate_text(found))
+
+
+def _told(outcome: Outcome, as_json: bool) -> int:
+    """Prints what came of many files; the exit code."""
+    if as_json:
+        print_json(outcome.to_json())
+    elif outcome.done:
+        click.echo(outcome.summary())
+    if outcome.failed:
+        click.echo(f"tcc: {outcome.complaint()}", err=True)
+    return BAD_INPUT if outcome.failed else 0
+
+
+VERBS = (encode, decode, bdrate)

@@ -1,0 +1,21 @@
+"""The arguments and options that several verbs take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+study_argument = click.argument("study")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+store_option = click.option(
+    "--store", default="runs", show_default=True, help="Folder or URI that holds all results."
+)
+address_option = click.option(
+    "--address", help="Ray cluster to join; without, a local one is started."
+)
+out_option = click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write to."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")

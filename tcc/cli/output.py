@@ -1,0 +1,26 @@
+"""What verbs print, and the codes they end with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def print_json(value: Any) -> None:
+    """Prints plain values as JSON; see `say`."""
+    say(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints, if anybody still reads: a closed pipe or terminal changes no exit code."""
+    try:
+        click.echo(text, err=err)
+    except OSError:
+        from tcc.run.outlet import nowhere
+
+        nowhere((sys.stderr if err else sys.stdout).fileno())
