@@ -11,7 +11,7 @@ from tcc.cli.options import json_option, out_option, store_option
 from tcc.cli.output import BAD_INPUT, print_json
 
 if TYPE_CHECKING:
-    from tcc.trial.inputs import Outcome
+    from tcc.trial.files.inputs import Outcome
 
 
 @click.command()

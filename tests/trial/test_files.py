@@ -15,13 +15,14 @@ from PIL import Image
 
 from tcc.codec import container
 from tcc.errors import DataError, OutputError, TccError, TrialError, UnknownNameError
+from tcc.formats import atomic
 from tcc.formats.image import read_indices, read_rgb, read_uint16
 from tcc.plan import expand
 from tcc.records import TrialRecord
 from tcc.spec import parse_spec
 from tcc.stores import from_json, open_store, to_json
-from tcc.trial import attempt, files, stored
-from tcc.trial.files import decode, encode
+from tcc.trial import attempt
+from tcc.trial.files import decode, encode, stored
 
 torch.set_num_threads(1)
 
@@ -214,7 +215,7 @@ def test_neither_data_nor_initial_weights_are_needed(trained, images, tmp_path, 
         raise AssertionError("the data set was looked at")
 
     root, found = trained
-    monkeypatch.setattr("tcc.trial.stored.describe", untouchable)
+    monkeypatch.setattr("tcc.trial.files.stored.describe", untouchable)
     monkeypatch.setattr("tcc.trial.data.datasets.describe", untouchable)
     id = found["masked"]["enhancement"].trial.id
     ok(encode(id, [images], tmp_path / "coded", store=str(root)))
@@ -350,7 +351,7 @@ def test_files_that_cannot_be_written_are_told(root, ids, images, tmp_path, monk
     def full(path, _data):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(files.atomic, "write_bytes", full)
+    monkeypatch.setattr(atomic, "write_bytes", full)
     with pytest.raises(OutputError, match="No space left"):
         encode(ids["base"], [images], tmp_path / "more", store=root)
 

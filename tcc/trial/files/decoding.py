@@ -1,10 +1,4 @@
-"""Images to scalable files and back.
-
-    image ─ encode ─► STEM.tcc ─ decode ─► STEM.LAYER.TASK.png or .json
-
-Images and files of one size that follow each other go through the transforms together. All is
-computed on the CPU, so that a file means the same wherever it is decoded.
-"""
+"""Scalable files to pictures and predictions."""
 
 from __future__ import annotations
 
@@ -23,47 +17,16 @@ from tcc.codec.coding import LatentCoder
 from tcc.codec.container import Container, ModelId
 from tcc.codec.geometry import Size
 from tcc.errors import BitstreamError, TccError, TrialError
-from tcc.formats import atomic, image
-from tcc.formats.sample import Sample, collate, image_tensor
 from tcc.methods import TrialModel
 from tcc.stores import open_store
-from tcc.trial import memory, stored
+from tcc.trial import memory
+from tcc.trial.files import stored
+from tcc.trial.files.encoding import SUFFIX
+from tcc.trial.files.inputs import Coded, Input, Outcome, list_files, listed, make_folder, work_all
+from tcc.trial.files.stored import Stored
 from tcc.trial.finite import predicted
-from tcc.trial.inputs import Coded, Input, Outcome, list_files, listed, make_folder, work_all
-from tcc.trial.stored import Stored
 
-SUFFIX = ".tcc"
 LAYERS = {"base": 1, "enhancement": 2, "all": None}  # → how many are read; None: all there are
-
-
-@torch.inference_mode()
-def encode(checkpoint: str, images: Sequence[Path], out: Path, *, store: str) -> Outcome:
-    """Writes ``out``/STEM.tcc of each image, and of all images in each folder. What is written has
-    been decoded again, and was what was to be coded.
-
-    ``checkpoint``: see `stored.find`.
-
-    Raises:
-        TccError: of what concerns all: the trial, the folders, two images of one stem.
-    """
-    top = stored.find(checkpoint, store)
-    if not top.num_layers:
-        raise TrialError(
-            f"trial {top.name} codes nothing: a trial of kind `{top.record.trial.kind}` has no "
-            "codec; give one of another kind"
-        )
-    paths = listed(images, image.list_images, lambda path: path.stem)
-    model = stored.load(top)
-    coders = model.coders()
-    make_folder(out)
-
-    def work(items: Sequence[_Image]) -> list[Coded]:
-        samples = [Sample(key=str(item.path), image=item.pixels, labels={}) for item in items]
-        payloads = model.measure(collate(samples).to("cpu"), coders).payloads
-        rows = zip(*payloads.values(), strict=True)
-        return [_written(item, row, top, out) for item, row in zip(items, rows, strict=True)]
-
-    return work_all(Outcome(verb="encoded"), paths, _read_image, work)
 
 
 @torch.inference_mode()
@@ -116,13 +79,6 @@ def decode(
         return [item.coded(tuple(paths)) for item, paths in zip(items, outputs, strict=True)]
 
     return work_all(Outcome(verb="decoded"), paths, read, work)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Image(Input):
-    """``pixels``: uint8 (3, H, W)."""
-
-    pixels: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,27 +172,6 @@ class _Once(LatentCoder):
         if (stream, size) not in self._known:
             self._known[stream, size] = self._coder.decode(stream, size)
         return self._known[stream, size]
-
-
-def _read_image(path: Path) -> _Image:
-    pixels = image_tensor(image.read_rgb(path))
-    size = pixels.shape[-2], pixels.shape[-1]
-    container.refuse_size(size)
-    return _Image(path=path, size=size, pixels=pixels)
-
-
-def _written(item: _Image, payloads: tuple[bytes, ...], top: Stored, out: Path) -> Coded:
-    data = container.pack(Container(size=item.size, model=top.model_id, layers=payloads))
-    path = out / f"{item.path.stem}{SUFFIX}"
-    atomic.write_bytes(path, data)
-    return Coded(
-        source=item.path,
-        outputs=(path,),
-        trial=top.record.trial.id,
-        size=item.size,
-        layer_bytes=tuple(len(payload) for payload in payloads),
-        num_bytes=len(data),
-    )
 
 
 def _same(model: ModelId, given: Stored, layer: str) -> Stored:
