@@ -17,9 +17,10 @@ from pydantic import Field
 
 from tcc.datasets import Dataset, DatasetParams, cut_select, find_root, take_kinds
 from tcc.errors import DataError
-from tcc.formats import image, voc
+from tcc.formats import image, voc, voc_layout
 from tcc.formats.fingerprint import fingerprint_files
-from tcc.formats.voc import Annotation, Layout
+from tcc.formats.voc import Annotation
+from tcc.formats.voc_layout import Layout
 from tcc.records import DatasetInfo, FrozenMap
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Voc(Dataset):
         )
         lists = {
             layout.root / "ImageSets" / name / f"{split}.txt": listed
-            for name in voc.IMAGE_SETS
+            for name in voc_layout.IMAGE_SETS
             for split, listed in (("train", keys[:8]), ("val", keys[8:]))
         }
         labels = {kind: layout.label(kind, keys[0]) for kind in CLASSES}
@@ -182,7 +183,7 @@ class Voc(Dataset):
         root = find_root("voc", params.root)
         yield root
         for own in filter(None, (params.train_list, params.val_list)):
-            yield voc.find_root(root) / own
+            yield voc_layout.find_root(root) / own
 
 
 class _Survey(NamedTuple):
@@ -195,9 +196,9 @@ class _Survey(NamedTuple):
 
 
 def _survey(params: Params) -> _Survey:
-    layout = voc.read_layout(voc.find_root(find_root("voc", params.root)))
+    layout = voc_layout.read_layout(voc_layout.find_root(find_root("voc", params.root)))
     own = {"train": params.train_list, "val": params.val_list}
-    listed = voc.read_lists(layout, params.image_set, own)
+    listed = voc_layout.read_lists(layout, params.image_set, own)
     every = list(dict.fromkeys(key for keys in listed.values() for key in keys))
     absent = {}
     for kind in CLASSES:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tcc.errors import DataError
-from tcc.formats import image, voc
+from tcc.formats import image, voc, voc_layout
 from tcc.formats.boxes import Boxes
 
 OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
@@ -30,7 +30,7 @@ def _size(width: object, height: object) -> str:
     return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
 
 
-def _layout(root: Path, keys: str, **lists: str) -> voc.Layout:
+def _layout(root: Path, keys: str, **lists: str) -> voc_layout.Layout:
     (root / "JPEGImages").mkdir(parents=True)
     for key in keys:
         image.write_png(root / "JPEGImages" / f"{key}.png", np.zeros((4, 4, 3), np.uint8))
@@ -38,7 +38,7 @@ def _layout(root: Path, keys: str, **lists: str) -> voc.Layout:
         path = root / "ImageSets" / f"{name.replace('_', '/', 1)}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return voc.read_layout(root)
+    return voc_layout.read_layout(root)
 
 
 def test_pixels_counted_from_one_become_continuous(tmp_path: Path) -> None:
@@ -153,24 +153,24 @@ def test_an_index_without_a_class_names_file_and_value(tmp_path: Path) -> None:
 def test_the_root_may_lie_above_the_year(tmp_path: Path) -> None:
     root = _layout(tmp_path / "VOCdevkit" / "VOC2007", "a").root
     for given in (tmp_path, tmp_path / "VOCdevkit", root):
-        assert voc.find_root(given) == root
+        assert voc_layout.find_root(given) == root
     (tmp_path / "VOCdevkit" / "VOC2010").mkdir()  # without images
-    assert voc.find_root(tmp_path) == root
+    assert voc_layout.find_root(tmp_path) == root
     _layout(tmp_path / "VOCdevkit" / "VOC2012", "a")
     with pytest.raises(
         DataError, match=r"holds .*/VOC2007 and .*/VOC2012; set `root` of data set voc to one"
     ):
-        voc.find_root(tmp_path)
-    assert voc.find_root(root) == root
+        voc_layout.find_root(tmp_path)
+    assert voc_layout.find_root(root) == root
     with pytest.raises(DataError, match=r"Annotations/JPEGImages: there is no such folder; set"):
-        voc.find_root(tmp_path / "Annotations")
+        voc_layout.find_root(tmp_path / "Annotations")
 
 
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     root = _layout(tmp_path, "ab").root
     image.write_png(root / "JPEGImages" / "b.PNG", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(DataError, match=r"b\.png and b\.PNG: two images of one name"):
-        voc.read_layout(root)
+        voc_layout.read_layout(root)
 
 
 def test_lists_are_found_in_order(tmp_path: Path) -> None:
@@ -184,24 +184,24 @@ def test_lists_are_found_in_order(tmp_path: Path) -> None:
         own="a\n",
     )
     own: dict[str, str | None] = {"train": None, "val": "ImageSets/own.txt"}
-    assert voc.read_lists(layout, None, NO_LISTS) == {"train": ["b", "a"], "val": ["c"]}
-    assert voc.read_lists(layout, "Main", NO_LISTS) == {"train": ["b", "a"], "val": ["c"]}
-    assert voc.read_lists(layout, "Segmentation", NO_LISTS) == {"train": ["c"], "val": ["a"]}
-    assert voc.read_lists(layout, None, own) == {"train": ["b", "a"], "val": ["a"]}
-    assert voc.read_lists(layout, "Segmentation", own) == {"train": ["c"], "val": ["a"]}
+    assert voc_layout.read_lists(layout, None, NO_LISTS) == {"train": ["b", "a"], "val": ["c"]}
+    assert voc_layout.read_lists(layout, "Main", NO_LISTS) == {"train": ["b", "a"], "val": ["c"]}
+    assert voc_layout.read_lists(layout, "Segmentation", NO_LISTS) == {"train": ["c"], "val": ["a"]}
+    assert voc_layout.read_lists(layout, None, own) == {"train": ["b", "a"], "val": ["a"]}
+    assert voc_layout.read_lists(layout, "Segmentation", own) == {"train": ["c"], "val": ["a"]}
 
 
 def test_segmentation_where_main_has_no_list_and_all_without_any(tmp_path: Path) -> None:
     lists = {"Main_cat_train": "b\n", "Segmentation_train": "c\n", "Segmentation_val": "a\n"}
     layout = _layout(tmp_path / "some", "abc", **lists)
-    assert voc.read_lists(layout, None, NO_LISTS) == {"train": ["c"], "val": ["a"]}
+    assert voc_layout.read_lists(layout, None, NO_LISTS) == {"train": ["c"], "val": ["a"]}
     bare = _layout(tmp_path / "bare", "cab")
     every = ["a", "b", "c"]
-    assert voc.read_lists(bare, None, NO_LISTS) == {"train": every, "val": every}
+    assert voc_layout.read_lists(bare, None, NO_LISTS) == {"train": every, "val": every}
     both: dict[str, str | None] = {"train": "t.txt", "val": "v.txt"}
     (bare.root / "t.txt").write_text("a\n")
     (bare.root / "v.txt").write_text("b\n")
-    assert voc.read_lists(bare, None, both) == {"train": ["a"], "val": ["b"]}
+    assert voc_layout.read_lists(bare, None, both) == {"train": ["a"], "val": ["b"]}
 
 
 def test_what_a_list_names_must_be_there(tmp_path: Path) -> None:
@@ -209,15 +209,15 @@ def test_what_a_list_names_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"JPEGImages/z\.jpg: there is no such file, but .*Main/train\.txt names it"
     ):
-        voc.read_lists(layout, None, NO_LISTS)
+        voc_layout.read_lists(layout, None, NO_LISTS)
     with pytest.raises(DataError, match=r"Main/val\.txt: the image list is empty"):
-        voc.read_lists(layout, None, {"val": None})
+        voc_layout.read_lists(layout, None, {"val": None})
     with pytest.raises(
         DataError, match=r"Segmentation/val\.txt: there is no such file; set `val_list`"
     ):
-        voc.read_lists(layout, "Segmentation", NO_LISTS)
+        voc_layout.read_lists(layout, "Segmentation", NO_LISTS)
     with pytest.raises(DataError, match=r"own\.txt: there is no such file; set `val_list`"):
-        voc.read_lists(layout, None, {"val": "own.txt"})
+        voc_layout.read_lists(layout, None, {"val": "own.txt"})
 
 
 def test_unlabelled_images_are_told(tmp_path: Path) -> None:
@@ -247,17 +247,17 @@ def test_lists_of_which_none_is_read_are_not_passed_over(tmp_path: Path) -> None
         match=r"ImageSets: holds cat_test\.txt, test\.txt, but neither train\.txt nor val\.txt; "
         r"set `train_list` and `val_list`",
     ):
-        voc.read_lists(layout, None, NO_LISTS)
+        voc_layout.read_lists(layout, None, NO_LISTS)
     given: dict[str, str | None] = dict.fromkeys(NO_LISTS, "ImageSets/Main/test.txt")
-    assert voc.read_lists(layout, None, given) == {"train": ["a"], "val": ["a"]}
+    assert voc_layout.read_lists(layout, None, given) == {"train": ["a"], "val": ["a"]}
 
 
 def test_a_class_list_leaves_out_what_has_none_of_it(tmp_path: Path) -> None:
     layout = _layout(tmp_path, "abc")
     for name in ("my dog", "shot 1"):
         image.write_png(tmp_path / "JPEGImages" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
-    layout = voc.read_layout(tmp_path)
+    layout = voc_layout.read_layout(tmp_path)
     path = tmp_path / "cat.txt"
     path.write_text("\ufeffa  1\nb -1\nc\t0\nmy dog\nshot 1\nmy dog 1\n", encoding="utf-8")
     keys = ["a", "c", "my dog", "shot 1"]
-    assert voc.read_lists(layout, None, {"train": "cat.txt"}) == {"train": keys}
+    assert voc_layout.read_lists(layout, None, {"train": "cat.txt"}) == {"train": keys}
