@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from tcc.plan import TrialState, children, standing
-from tcc.records import Plan, Resources, TrialSpec
+from tcc.records import Plan, TrialSpec
 from tcc.run.events import Event
 from tcc.run.ready import Ready
 from tcc.stores import Store
@@ -18,6 +18,7 @@ class Frontier:
     may run once all that they need is usable. So a cached trial below one that is trained anew
     waits too: it is run again if the new checkpoint differs.
 
+    ``to_run``: ids. ``ready``: the line they stand in once they may run, empty as yet.
     ``waiting``: ids of those that are still to be run and were not taken.
     """
 
@@ -27,16 +28,14 @@ class Frontier:
         store: Store,
         states: Mapping[str, TrialState],
         to_run: Collection[str],
-        priority: Mapping[str, float],
-        room: Callable[[Resources], int],
+        ready: Ready,
         tell: Callable[[Event], None],
     ):
         self.states = dict(states)
         self.waiting = set(to_run)
         self._trials = {trial.id: trial for trial in plan}
         self._children = children(plan)
-        self._store, self._tell = store, tell
-        self._ready = Ready(plan, priority, room)
+        self._store, self._ready, self._tell = store, ready, tell
         self._usable: set[str] = set()
         for trial in plan:
             if not self._usable.issuperset(trial.needs):

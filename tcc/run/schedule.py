@@ -12,6 +12,7 @@ from tcc.run.events import Event, Outcome
 from tcc.run.frontier import Frontier
 from tcc.run.given import Given
 from tcc.run.losses import Loss, Losses
+from tcc.run.ready import Ready
 from tcc.stores import Store
 
 VISIBLE_WITHIN_S = 90.0  # how long a network file system may hide what another node wrote
@@ -45,8 +46,8 @@ class Schedule:
         self.given = Given()
         self._trials = {trial.id: trial for trial in plan}
         self._store, self._run, self._tell = store, run, tell
-        left = lambda shape: room(shape) - self.given.of(shape)  # noqa: E731
-        self._frontier = Frontier(plan, store, states, to_run, priority, left, tell)
+        ready = Ready(plan, priority, lambda shape: room(shape) - self.given.of(shape))
+        self._frontier = Frontier(plan, store, states, to_run, ready, tell)
         self._ended: dict[str, tuple[Outcome, float]] = {}  # … until the store has been read
         self._lost: list[tuple[str, Loss]] = []  # … until the store has been read
         self._aside: dict[str, float] = {}  # another run works on it → when to look again
