@@ -1,8 +1,8 @@
 """Trials that train nothing, for the tests of `run`: they commit real records to a real store.
 
 A trial's label says what it does: ``sleep 0.5``, ``fail``, ``raise``, ``die`` (each time) or
-``die once``, ``full`` (the store), ``report``, ``train 20`` (steps of 0.1 s, which can be stopped),
-``eat 2`` (gigabytes of memory),
+``die once``, ``full`` (the store), ``report``, ``train 20`` (steps of 0.1 s, which can be stopped;
+none begins while there is a file ``hold`` in the store), ``eat 2`` (gigabytes of memory),
 ``meet a,b`` (waits until those trials have begun, and fails if they do not). Every attempt adds a
 line to ``attempts.jsonl`` in the store.
 """
@@ -199,6 +199,8 @@ def _train(
     begin = int(state.read_text()) if state else 0
     for step in range(begin + 1, steps + 1):
         time.sleep(0.1)
+        while (store.directory / "hold").exists():
+            time.sleep(0.1)
         with (store.directory / "steps.jsonl").open("a") as file:
             file.write(json.dumps([trial.id, step, os.getpid()]) + "\n")
         progress = _progress(trial, step, steps)

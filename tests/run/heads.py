@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STARTED: list[subprocess.Popen[str]] = []
+PATIENT = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "200"}  # 30 s are few on a busy machine
 RAY = str(Path(sys.executable).with_name("ray"))
 DRIVER = """
 import sys
@@ -140,7 +141,7 @@ def started_head() -> Iterator[Head]:
                 ),
                 f"--dashboard-agent-listen-port={agent}",
             ],
-            env=made.environment(token),
+            env={**made.environment(token), **PATIENT},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

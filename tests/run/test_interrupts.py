@@ -124,15 +124,22 @@ def test_a_driver_whose_ray_dies_ends_with_one_message(tmp_path: Path, part: str
 
 
 def test_two_drivers_share_a_study_and_train_each_trial_once(tmp_path: Path) -> None:
-    first = start(tmp_path, label="train 60", count=8)
-    wait_until(lambda: has_trained(tmp_path), driver=first)
-    for driver in (first, start(tmp_path, label="train 60", count=8)):
+    count = 2 * (os.cpu_count() or 1) + 2  # more than one of them runs at a time
+    store = open_store(tmp_path)
+    (tmp_path / "hold").touch()
+    drivers = [start(tmp_path, label="train 20", count=count) for _ in range(2)]
+    holders = lambda: [store.holder(f"t{number}") for number in range(count)]  # noqa: E731
+    wait_until(lambda: len({holder.run for holder in holders() if holder}) == 2)
+    (tmp_path / "hold").unlink()
+    told = ""
+    for driver in drivers:
         out, err = driver.communicate()
         assert driver.returncode == 0, err
-        assert "of another run" in out
+        told += out
         counts = out.splitlines()[-1]
         assert "running" not in counts
-    assert_no_step_twice(tmp_path, 8, 60)
+    assert "of another run" in told
+    assert_no_step_twice(tmp_path, count, 20)
 
 
 def test_a_full_store_ends_the_run_with_one_message_and_fails_nothing(tmp_path: Path) -> None:
