@@ -1,12 +1,11 @@
 """Latents to bytes and back, with CompressAI's rANS, one stream for ẑ and ŷ.
 
-    encode   ŷ, ẑ, side ──► pass by pass: (μ, σ) from the cells before ──► row, symbol ──► bytes
-    decode   bytes, side ──► pass by pass: (μ, σ) from the cells before ──► row ──► symbol ──► ŷ
+    encode   ŷ, ẑ, side ──► row of each element ──► symbol under it ──► bytes
+    decode   bytes, side ──► pass by pass: rows from the cells before ──► symbols ──► ŷ
 
-Both walk the same passes and call the very same function for the parameters of a pass, on equal
-numbers: so they get equal rows, and a decoder never loses its way. All of it is float64: what
-another order of sums changes, on other threads or another machine, is some 1e-15 of a parameter,
-and only a parameter that lies so near to the edge of a table's step would move to another row.
+Both get their rows from `Rows`, which gives an element the same one whichever cells are looked at
+together: so a decoder never loses its way, and an encoder, which has all of ŷ, need not go pass by
+pass. All that rows depend on is float64, or decided by it.
 
 Shape legend: C latent channels, h w latent cells, n cells of one pass.
 """
@@ -14,30 +13,28 @@ Shape legend: C latent channels, h w latent cells, n cells of one pass.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from compressai import ans  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor, nn
 
-from tcc.codec.context import KERNEL, ContextModel
 from tcc.codec.entropy import EntropyModel
-from tcc.codec.gaussian import scale_of
 from tcc.codec.geometry import Size
 from tcc.codec.hyperprior import STRIDE
+from tcc.codec.rows import Cells, Known, Latent, Rows
 from tcc.codec.tables import CERTAIN, LARGEST, Tables, gaussian_tables, prior_tables
-from tcc.codec.tables import row_of as _row_of
-from tcc.codec.transforms import LATENT_GAIN
 from tcc.errors import BitstreamError
 
 _Module = TypeVar("_Module", bound=nn.Module)
+_Features = Mapping[str, Tensor]
 _PADDING = 4  # symbols: the library writes beyond its memory where there are fewer
 _AT_ONCE = 2**15  # symbols, until their escapes are counted
+_CELLS = 2**12  # that an encoder looks at together
 _BITS_OF_ESCAPE = 14  # at least; no row gives the escape more than 4 of 2¹⁶
 # At most 16 nibbles of ones fit into the coder's state, each says that 15 more follow.
 _BYTES_OF_ESCAPE = 136
@@ -52,7 +49,7 @@ class LatentCoder:
 
     def __init__(self, entropy: EntropyModel, tower: nn.Module | None = None):
         self.entropy, self._tower = _exact(entropy), None if tower is None else _exact(tower)
-        self._context = _CellContext(self.entropy.context)
+        self._rows = Rows(self.entropy)
         self._gaussian = gaussian_tables()
         prior = self.entropy.hyperprior
         self._prior = None if prior is None else prior_tables(prior.likelihood)
@@ -82,126 +79,70 @@ class LatentCoder:
         Raises:
             BitstreamError: as `encode`, or what was decoded is not ŷ.
         """
-        hidden = self._side(side)
-        stream = self._encode(y, y_hat, hidden)
-        decoded = self._decode(stream, _size(y_hat), hidden)
+        known = self._side(side)
+        stream = self._encode(y, y_hat, known)
+        decoded = self._decode(stream, _size(y_hat), known)
         if not torch.equal(decoded, y_hat.float()):
             raise BitstreamError("the decoder lost its way: its latent is not the encoder's")
         return stream, decoded
 
-    def _encode(self, y: Tensor, y_hat: Tensor, hidden: Tensor) -> bytes:
-        writer = _Writer()
+    def _encode(self, y: Tensor, y_hat: Tensor, known: _Features) -> bytes:
+        writer, size = _Writer(), _size(y_hat)
         if self._prior is not None:
             assert self.entropy.hyperprior is not None
             z_hat = _integers(self.entropy.hyperprior.latent(y.double()), "z")
             writer.write(z_hat.flatten(), _channels(z_hat), self._prior)
-            hidden = hidden + self._z_features(z_hat, _size(y_hat))
-        symbols = _integers(y_hat, "y")[0].permute(1, 2, 0)
-        decoded = _Cells(_size(y_hat), symbols.shape[2], hidden)
-        for cells in self._passes(_size(y_hat), y_hat.device):
-            nearest, rows = self._rows(decoded, cells, hidden)
-            found = symbols[cells.rows, cells.columns]
-            writer.write((found - nearest).flatten(), rows.flatten(), self._gaussian)
-            decoded.put(cells, found)
+            known = {**known, **self._z_features(z_hat, size)}
+        latent, given = Latent(size, y_hat.shape[1], y_hat.device), Known(known)
+        latent.fill(_integers(y_hat, "y"))
+        for cells in _together(self._passes(size, y_hat.device)):
+            nearest, rows = self._rows.of(latent, cells, given)
+            symbols = latent.get(cells).long() - nearest
+            writer.write(symbols.flatten(), rows.flatten(), self._gaussian)
         return writer.close(self._gaussian)
 
-    def _decode(self, stream: bytes, size: Size, hidden: Tensor) -> Tensor:
-        channels = self.entropy.head.out_channels // 2
+    def _decode(self, stream: bytes, size: Size, known: _Features) -> Tensor:
+        channels, device = self.entropy.head.out_channels // 2, self.entropy.head.weight.device
         z_shape = (1, channels, *(-(-side // STRIDE) for side in size))
         z_count = 0 if self._prior is None else math.prod(z_shape)
         reader = _Reader(stream, channels * math.prod(size) + z_count)
         if self._prior is not None:
-            rows = _channels(torch.empty(z_shape, device=hidden.device))
+            rows = _channels(torch.empty(z_shape, device=device))
             z_hat = _within(reader.read(rows, self._prior).view(z_shape), "z")
-            hidden = hidden + self._z_features(z_hat, size)
-        decoded = _Cells(size, channels, hidden)
-        for cells in self._passes(size, hidden.device):
-            nearest, rows = self._rows(decoded, cells, hidden)
+            known = {**known, **self._z_features(z_hat, size)}
+        latent, given = Latent(size, channels, device), Known(known)
+        for cells in self._passes(size, device):
+            nearest, rows = self._rows.of(latent, cells, given)
             found = reader.read(rows.flatten(), self._gaussian).view_as(nearest) + nearest
-            decoded.put(cells, _within(found, "y"))
-        return decoded.latent().float()
+            latent.put(cells, _within(found, "y"))
+        return latent.whole()
 
-    def _side(self, side: Tensor | None) -> Tensor:
-        """What a pass adds to its context before the hidden layer: (h, w, hidden) or (1, 1, …)."""
-        hidden = self.entropy.hidden_bias[None]
-        if side is not None:
-            features = side.double() if self._tower is None else self._tower(side.double())
-            hidden = hidden + self.entropy.inputs["side"](features)
-        return hidden[0].permute(1, 2, 0)
+    def _side(self, side: Tensor | None) -> _Features:
+        """The features of each input that are known before the stream is."""
+        if side is None:
+            return {}
+        return {"side": side if self._tower is None else self._tower(side.double())}
 
-    def _z_features(self, z_hat: Tensor, size: Size) -> Tensor:
+    def _z_features(self, z_hat: Tensor, size: Size) -> _Features:
         assert self.entropy.hyperprior is not None
-        features = self.entropy.hyperprior.features(z_hat.double(), size)
-        return self.entropy.inputs["hyperprior"](features)[0].permute(1, 2, 0)
+        return {"hyperprior": self.entropy.hyperprior.features(z_hat.double(), size)}
 
-    def _passes(self, size: Size, device: torch.device) -> Iterator[_Pass]:
-        for mask in self.entropy.context.passes(*size):
+    def _passes(self, size: Size, device: torch.device) -> Iterator[Cells]:
+        context = self.entropy.context
+        for mask in context.passes(*size):
             rows, columns = (index.to(device) for index in mask.nonzero(as_tuple=True))
             if len(rows):
-                yield _Pass(rows, columns)
-
-    def _rows(self, decoded: _Cells, cells: _Pass, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """n and the row of each element of a pass, both (n, C), from the cells before."""
-        alone = hidden.shape[:2] == (1, 1)
-        mine = hidden[0] if alone else hidden[cells.rows, cells.columns]
-        context = self._context(decoded, cells)
-        if context is not None:
-            mine = mine + _linear(self.entropy.inputs["context"], context)
-        first, conv, second = self.entropy.hidden
-        out = _linear(self.entropy.head, second(_linear(conv, first(mine))))
-        mean, log_scale = out.expand(len(cells.rows), -1).chunk(2, dim=1)
-        return _row_of(LATENT_GAIN * mean, scale_of(log_scale))
+                yield Cells(rows, columns, context.blind(rows, columns))
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """Cells of one pass: row and column of each, int64 (n)."""
-
-    rows: Tensor
-    columns: Tensor
-
-
-class _Cells:
-    """ŷ as far as it is decoded, with a border as wide as a context reaches."""
-
-    def __init__(self, size: Size, channels: int, like: Tensor):
-        border = 2 * (KERNEL // 2)
-        height, width = size
-        self.values = like.new_zeros(height + border, width + border, channels)
-
-    def put(self, cells: _Pass, symbols: Tensor) -> None:
-        reach = KERNEL // 2
-        self.values[cells.rows + reach, cells.columns + reach] = symbols.double()
-
-    def latent(self) -> Tensor:
-        reach = KERNEL // 2
-        return self.values[reach:-reach, reach:-reach].permute(2, 0, 1)[None].contiguous()
-
-
-class _CellContext:
-    """A context model at some cells: one product over the places that its mask lets be seen."""
-
-    def __init__(self, context: ContextModel):
-        self._context = context
-        conv = getattr(context, "conv", None)
-        if conv is None:
-            self._seen = None
-            return
-        self._seen = conv.mask[0, 0].nonzero(as_tuple=True)
-        weight = conv.weight[:, :, self._seen[0], self._seen[1]] / LATENT_GAIN  # (2C, C, places)
-        self._weight = weight.permute(2, 1, 0).flatten(0, 1).contiguous()
-        self._bias = conv.bias
-
-    def __call__(self, decoded: _Cells, cells: _Pass) -> Tensor | None:
-        """Features (n, 2C)."""
-        if self._seen is None:
-            return None
-        if self._context.blind(cells.rows, cells.columns):
-            return decoded.values.new_zeros(1, len(self._bias))
-        down, right = self._seen
-        rows, columns = cells.rows[:, None] + down, cells.columns[:, None] + right
-        seen = decoded.values[rows, columns].flatten(1)
-        return torch.addmm(self._bias, seen, self._weight)
+def _together(passes: Iterable[Cells]) -> Iterator[Cells]:
+    """Passes joined to few large ones, of cells in the same order."""
+    for blind, group in itertools.groupby(passes, lambda cells: cells.blind):
+        rows, columns = zip(*((cells.rows, cells.columns) for cells in group), strict=True)
+        for some in zip(
+            torch.cat(rows).split(_CELLS), torch.cat(columns).split(_CELLS), strict=True
+        ):
+            yield Cells(*some, blind)
 
 
 class _Writer:
@@ -253,12 +194,6 @@ class _Reader:
 def _exact(module: _Module) -> _Module:
     """A frozen copy in float64."""
     return copy.deepcopy(module).double().eval().requires_grad_(False)
-
-
-def _linear(conv: nn.Module, x: Tensor) -> Tensor:
-    """A 1×1 convolution over features (n, …)."""
-    assert isinstance(conv, nn.Conv2d)
-    return F.linear(x, conv.weight[:, :, 0, 0], conv.bias)
 
 
 def _channels(symbols: Tensor) -> Tensor:

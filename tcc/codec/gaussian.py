@@ -26,9 +26,9 @@ SCALE_MIN = 0.11
 # Tiny codecs trained with a table up to 256 put 0.2 % of their σ above 20 at λ = 1 on the RMSE, and
 # 0.8 % at λ = 1000; a higher top only makes the coder's tables longer.
 SCALE_MAX = 20.0
-_RATIO = (SCALE_MAX / SCALE_MIN) ** (1 / (SCALE_LEVELS - 1))  # 1.086 between neighbours
+SCALE_RATIO = (SCALE_MAX / SCALE_MIN) ** (1 / (SCALE_LEVELS - 1))  # 1.086 between neighbours
 
-SCALE_TABLE = tuple(SCALE_MIN * _RATIO**level for level in range(SCALE_LEVELS))
+SCALE_TABLE = tuple(SCALE_MIN * SCALE_RATIO**level for level in range(SCALE_LEVELS))
 # geometric midpoints: a comparison gives the nearest level by ratio, with no logarithm to round
 _SCALE_EDGES = tuple(math.sqrt(low * high) for low, high in pairwise(SCALE_TABLE))
 

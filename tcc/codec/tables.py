@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE, scale_index
+from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE
 
 PRECISION = 16  # bits of a frequency
 LARGEST = 2**24  # of |ŷ| and |ẑ|: up to there, float32 holds every integer
@@ -53,7 +53,7 @@ class Tables:
         places[kept] = torch.arange(len(kept), device=numbers.device)
         rows = [self.rows[number] for number in kept.tolist()]
         return (
-            places[numbers].tolist(),
+            places.index_select(0, numbers).tolist(),
             [row.cdf for row in rows],
             [len(row.cdf) for row in rows],
             [row.lowest for row in rows],
@@ -61,7 +61,7 @@ class Tables:
 
     def escapes(self, symbols: Tensor, numbers: Tensor) -> int:
         """How many symbols lie outside of their rows."""
-        lowest, highest = (edge.to(numbers.device)[numbers] for edge in self._edges)
+        lowest, highest = (edge.to(numbers.device).index_select(0, numbers) for edge in self._edges)
         return int(((symbols < lowest) | (symbols > highest)).sum())
 
     @functools.cached_property
@@ -71,13 +71,11 @@ class Tables:
         return lowest, lowest + torch.tensor([len(row.cdf) - 3 for row in self.rows])
 
 
-def row_of(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """μ and σ → n and the row of `gaussian_tables`, both int64, elementwise."""
-    steps = (mean * MEAN_STEPS).round().long()
-    nearest = torch.div(steps + MEAN_STEPS // 2, MEAN_STEPS, rounding_mode="floor")
-    fraction = steps - nearest * MEAN_STEPS + MEAN_STEPS // 2
-    # the library's escape never ends beyond 2²⁷
-    return nearest.clamp(-LARGEST, LARGEST), 1 + fraction * SCALE_LEVELS + scale_index(scale)
+def row_of(mean: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """μ in sixteenths and the level of σ, int64 → n and the row of `gaussian_tables`, the same."""
+    above = mean + MEAN_STEPS // 2
+    nearest = torch.div(above, MEAN_STEPS, rounding_mode="floor")
+    return nearest, 1 + (above - nearest * MEAN_STEPS) * SCALE_LEVELS + level
 
 
 @functools.cache

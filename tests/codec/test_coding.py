@@ -10,7 +10,8 @@ import torch
 from tcc.codec.coding import LatentCoder
 from tcc.codec.context import CONTEXTS
 from tcc.codec.entropy import EntropyModel
-from tcc.codec.gaussian import SCALE_TABLE, quantize_parameters
+from tcc.codec.gaussian import SCALE_TABLE, quantize_parameters, scale_index
+from tcc.codec.rows import Rows
 from tcc.codec.tables import LARGEST, gaussian_tables, row_of
 from tcc.errors import BitstreamError
 
@@ -70,20 +71,20 @@ def test_the_rows_are_those_of_the_estimate(context):
         conditioning = entropy.conditioning((9, 14), None, side)
         mean, scale = entropy.parameters_of(y_hat, conditioning)
     seen = {}
-    rows = LatentCoder._rows
+    rows = Rows.of
 
-    def spy(self, decoded, cells, hidden):
-        found = rows(self, decoded, cells, hidden)
+    def spy(self, latent, cells, known):
+        found = rows(self, latent, cells, known)
         for index, at in enumerate(zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)):
             seen[at] = found[0][index], found[1][index]
         return found
 
-    LatentCoder._rows = spy
+    Rows.of = spy
     try:
         coder.encode(y_hat, y_hat, side)
     finally:
-        LatentCoder._rows = rows
-    nearest, row = row_of(mean[0], scale[0])
+        Rows.of = rows
+    nearest, row = row_of((16 * mean[0]).round().long(), scale_index(scale[0]))
     assert len(seen) == 9 * 14
     agree = [
         torch.equal(nearest[:, i, j], near) and torch.equal(row[:, i, j], number)
@@ -95,7 +96,7 @@ def test_the_rows_are_those_of_the_estimate(context):
 
 def test_a_row_s_mean_and_scale_are_the_quantised_ones():
     mean, scale = torch.randn(2000) * 30, torch.rand(2000) * 25 + 0.05
-    nearest, rows = row_of(mean, scale)
+    nearest, rows = row_of((16 * mean).round().long(), scale_index(scale))
     fraction, level = torch.div(rows - 1, 64, rounding_mode="floor"), (rows - 1) % 64
     table = torch.tensor(SCALE_TABLE)
     expected = quantize_parameters(mean, scale)
