@@ -18,26 +18,20 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-import numpy as np
 import torch
-from compressai import ans  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor, nn
 
 from tcc.codec.entropy import EntropyModel
 from tcc.codec.geometry import Size
 from tcc.codec.hyperprior import STRIDE
 from tcc.codec.rows import Cells, Known, Latent, Rows
-from tcc.codec.tables import CERTAIN, LARGEST, Tables, gaussian_tables, prior_tables
+from tcc.codec.streams import LOST, Reader, Writer, least_bytes
+from tcc.codec.tables import CERTAIN, LARGEST, gaussian_tables, prior_tables
 from tcc.errors import BitstreamError
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _Features = Mapping[str, Tensor]
-_PADDING = 4  # symbols: the library writes beyond its memory where there are fewer
-_AT_ONCE = 2**15  # symbols, until their escapes are counted
 _CELLS = 2**12  # that an encoder looks at together
-_BITS_OF_ESCAPE = 14  # at least; no row gives the escape more than 4 of 2¹⁶
-# At most 16 nibbles of ones fit into the coder's state, each says that 15 more follow.
-_BYTES_OF_ESCAPE = 136
 
 
 class LatentCoder:
@@ -70,6 +64,7 @@ class LatentCoder:
         Raises:
             BitstreamError: the stream is damaged, as far as that can be seen.
         """
+        self.refuse_short(stream, size)
         return self._decode(stream, size, self._side(side))
 
     @torch.inference_mode()
@@ -87,7 +82,7 @@ class LatentCoder:
         return stream, decoded
 
     def _encode(self, y: Tensor, y_hat: Tensor, known: _Features) -> bytes:
-        writer, size = _Writer(), _size(y_hat)
+        writer, size = Writer(), _size(y_hat)
         if self._prior is not None:
             assert self.entropy.hyperprior is not None
             z_hat = _integers(self.entropy.hyperprior.latent(y.double()), "z")
@@ -99,13 +94,35 @@ class LatentCoder:
             nearest, rows = self._rows.of(latent, cells, given)
             symbols = latent.get(cells).long() - nearest
             writer.write(symbols.flatten(), rows.flatten(), self._gaussian)
-        return writer.close(self._gaussian)
+        return writer.close()
+
+    def refuse_short(self, stream: bytes, size: Size) -> None:
+        """Raises `BitstreamError` where a stream has fewer bytes than any latent of ``size`` (h, w)
+        takes; nothing is computed, and no memory taken."""
+        channels, (height, width) = self._channels, size
+        bits = channels * height * width * float(self._gaussian.least_bits[CERTAIN + 1 :].min())
+        if self._prior is not None:
+            _, _, *z_cells = self._z_shape(size)
+            bits += math.prod(z_cells) * float(self._prior.least_bits[CERTAIN + 1 :].sum())
+        if len(stream) < least_bytes(bits):
+            raise BitstreamError(
+                f"a stream of {len(stream)} bytes cannot hold {height}×{width} cells of {channels} "
+                f"channels, which take {least_bytes(bits)} at least: {LOST}"
+            )
+
+    @property
+    def _channels(self) -> int:
+        return self.entropy.head.out_channels // 2
+
+    def _z_shape(self, size: Size) -> tuple[int, int, int, int]:
+        height, width = (-(-side // STRIDE) for side in size)
+        return 1, self._channels, height, width
 
     def _decode(self, stream: bytes, size: Size, known: _Features) -> Tensor:
-        channels, device = self.entropy.head.out_channels // 2, self.entropy.head.weight.device
-        z_shape = (1, channels, *(-(-side // STRIDE) for side in size))
+        channels, z_shape = self._channels, self._z_shape(size)
+        device = self.entropy.head.weight.device
         z_count = 0 if self._prior is None else math.prod(z_shape)
-        reader = _Reader(stream, channels * math.prod(size) + z_count)
+        reader = Reader(stream, channels * math.prod(size) + z_count)
         if self._prior is not None:
             rows = _channels(torch.empty(z_shape, device=device))
             z_hat = _within(reader.read(rows, self._prior).view(z_shape), "z")
@@ -115,6 +132,7 @@ class LatentCoder:
             nearest, rows = self._rows.of(latent, cells, given)
             found = reader.read(rows.flatten(), self._gaussian).view_as(nearest) + nearest
             latent.put(cells, _within(found, "y"))
+        reader.close()
         return latent.whole()
 
     def _side(self, side: Tensor | None) -> _Features:
@@ -145,52 +163,6 @@ def _together(passes: Iterable[Cells]) -> Iterator[Cells]:
             yield Cells(*some, blind)
 
 
-class _Writer:
-    def __init__(self) -> None:
-        self._encoder = ans.BufferedRansEncoder()
-
-    def write(self, symbols: Tensor, rows: Tensor, tables: Tables) -> None:
-        indexes, cdfs, lengths, lowest = tables.used(rows)
-        self._encoder.encode_with_indexes(symbols.tolist(), indexes, cdfs, lengths, lowest)
-
-    def close(self, tables: Tables) -> bytes:
-        padding = torch.zeros(_PADDING, dtype=torch.int64)
-        self.write(padding, padding + CERTAIN, tables)
-        return self._encoder.flush()
-
-
-class _Reader:
-    """A stream of ``count`` symbols. The library reads on behind the end of a damaged one, so zeros
-    lie there, more than it can come to: a symbol takes two bytes at most, and an escape, of which
-    a stream has no more than it has bits for, `_BYTES_OF_ESCAPE` more."""
-
-    def __init__(self, stream: bytes, count: int):
-        self._escapes = (8 * len(stream) + 64) // _BITS_OF_ESCAPE
-        beyond = 2 * count + _BYTES_OF_ESCAPE * (self._escapes + min(count, _AT_ONCE))
-        self._decoder = ans.RansDecoder()
-        self._decoder.set_stream(stream + bytes(beyond))
-
-    def read(self, rows: Tensor, tables: Tables) -> Tensor:
-        """Symbols as int64, one for each row.
-
-        Raises:
-            BitstreamError: there are more escapes than the stream has room for.
-        """
-        indexes, *used = tables.used(rows)
-        parts = []
-        for begin in range(0, len(indexes), _AT_ONCE):
-            found = self._decoder.decode_stream(indexes[begin : begin + _AT_ONCE], *used)
-            part = torch.from_numpy(np.fromiter(found, np.int64, len(found))).to(rows.device)
-            self._escapes -= tables.escapes(part, rows[begin : begin + _AT_ONCE])
-            if self._escapes < 0:
-                raise BitstreamError(
-                    "a stream ends before its symbols do: it is damaged, or was coded with other "
-                    "weights"
-                )
-            parts.append(part)
-        return torch.cat(parts)
-
-
 def _exact(module: _Module) -> _Module:
     """A frozen copy in float64."""
     return copy.deepcopy(module).double().eval().requires_grad_(False)
@@ -215,8 +187,7 @@ def _integers(latent: Tensor, name: str) -> Tensor:
 def _within(symbols: Tensor, name: str) -> Tensor:
     if bool((symbols.abs() >= LARGEST).any()):
         raise BitstreamError(
-            f"latent {name} of the stream holds {_worst(symbols)}, above {LARGEST}: it is damaged, "
-            "or was coded with other weights"
+            f"latent {name} of the stream holds {_worst(symbols)}, above {LARGEST}: {LOST}"
         )
     return symbols
 

@@ -10,6 +10,12 @@ payload and goes on from the base's, so that it holds beside that base alone. So
 payloads is 24 bytes at most, below 16384 pixels a side and 2 MiB of base.
 
 What lies behind the base is neither read nor checked by who wants the base alone.
+
+A file that is damaged or was made to do harm is refused within the time and memory of its own
+bytes, before anything of the image's size is made: its sizes here, and where it has too few bytes
+for them in `tcc.codec.coding`. What no reader can tell is a file that is well formed, with
+checksums that hold and bytes enough, from any other of its size: it takes what an image of that
+size takes. Who decodes strangers' files bounds ``max_pixels``.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from tcc.codec.geometry import Size
 from tcc.errors import BitstreamError
 
 MAX_PIXELS = 2**26  # of an image: 8192×8192
+MAX_SIDE = 2**16  # pixels: a narrow image is padded to 16, and takes as many passes as it is long
 MAX_LAYER_BYTES = 2**28  # of a payload: 32 bits for each of the most pixels
 
 _MAGIC = b"tc"
@@ -81,8 +88,8 @@ def pack(container: Container) -> bytes:
     """The file of a container.
 
     Raises:
-        BitstreamError: the image has no pixel or more than `MAX_PIXELS`, or a payload is longer
-            than `MAX_LAYER_BYTES`.
+        BitstreamError: the image has no pixel, more than `MAX_PIXELS` or a side above `MAX_SIDE`,
+            or a payload is longer than `MAX_LAYER_BYTES`.
     """
     refuse_size(container.size)
     for layer, payload in zip(_LAYERS, container.layers, strict=False):
@@ -102,20 +109,22 @@ def refuse_size(size: Size) -> None:
         raise BitstreamError(f"{fault}; scale it down or cut it into parts")
 
 
-def unpack(data: bytes, *, name: str, layers: int | None = None) -> Container:
+def unpack(
+    data: bytes, *, name: str, layers: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Container:
     """The container of a file's bytes; ``name`` is the file's, for errors.
 
     ``layers``: how many are wanted, from the base up; None: all. Pixels are counted before anything
-    is decoded, so that no file asks for more memory than an image of `MAX_PIXELS`.
+    is decoded, so that no file asks for more memory than an image of ``max_pixels``.
 
     Raises:
         BitstreamError: the file is of another format or version, damaged, cut off or too long, or
             has fewer layers.
     """
-    return _parse(_Reader(io.BytesIO(data), len(data), name), layers)
+    return _parse(_Reader(io.BytesIO(data), len(data), name), layers, max_pixels)
 
 
-def read(path: Path, *, layers: int | None = None) -> Container:
+def read(path: Path, *, layers: int | None = None, max_pixels: int = MAX_PIXELS) -> Container:
     """The container of a file, as `unpack`; of unwanted layers nothing is read.
 
     Raises:
@@ -126,7 +135,7 @@ def read(path: Path, *, layers: int | None = None) -> Container:
         if not stat.S_ISREG(found.st_mode):  # a pipe would wait, a device never end
             raise BitstreamError(f"{path}: is a folder or device; expected a .tcc file")
         with path.open("rb", buffering=0) as file:  # a buffer would read on behind the base
-            return _parse(_Reader(file, found.st_size, str(path)), layers)
+            return _parse(_Reader(file, found.st_size, str(path)), layers, max_pixels)
     except FileNotFoundError:
         raise BitstreamError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -212,7 +221,7 @@ class _Reader:
         return found
 
 
-def _parse(reader: _Reader, wanted: int | None) -> Container:
+def _parse(reader: _Reader, wanted: int | None, max_pixels: int) -> Container:
     assert wanted in (None, 1, 2)
     magic = reader.take(len(_MAGIC), "magic")
     if magic != _MAGIC:
@@ -233,6 +242,11 @@ def _parse(reader: _Reader, wanted: int | None) -> Container:
     size = reader.varint("height"), reader.varint("width")
     if fault := _size_fault(size):
         raise reader.error(f"{fault}; the file is damaged, copy it again")
+    if (pixels := size[0] * size[1]) > max_pixels:
+        raise reader.error(
+            f"size is {size[0]}×{size[1]} ({pixels} pixels), asked for were {max_pixels} pixels at "
+            "most: raise --max-pixels if you trust the file"
+        )
     model = ModelId(
         trial=reader.take(_TRIAL_BYTES, "trial id"),
         weights=reader.take(_WEIGHTS_BYTES, "weights' hash"),
@@ -279,11 +293,11 @@ def _varint(value: int) -> bytes:
 
 def _size_fault(size: Size) -> str | None:
     height, width = size
-    if min(size) >= 1 and height * width <= MAX_PIXELS:
+    if min(size) >= 1 and max(size) <= MAX_SIDE and height * width <= MAX_PIXELS:
         return None
     return (
-        f"size is {height}×{width} ({height * width} pixels), allowed are sides from 1 and "
-        f"{MAX_PIXELS} pixels at most"
+        f"size is {height}×{width} ({height * width} pixels), allowed are sides from 1 to "
+        f"{MAX_SIDE} and {MAX_PIXELS} pixels at most"
     )
 
 

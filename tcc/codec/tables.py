@@ -22,6 +22,7 @@ from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_TABLE
 PRECISION = 16  # bits of a frequency
 LARGEST = 2**24  # of |ŷ| and |ẑ|: up to there, float32 holds every integer
 ESCAPED = 2.0**-PRECISION  # of the probability of a row, at most
+_NIBBLE = 4  # bits of an escape at least, behind what tells of it
 CERTAIN = 0  # the row of a symbol that is always 0
 _PRIOR_REACH = 2**12  # at most; beyond it, ẑ is escaped
 _FRACTIONS = range(-MEAN_STEPS // 2, MEAN_STEPS // 2)  # of μ − n, in sixteenths
@@ -59,16 +60,30 @@ class Tables:
             [row.lowest for row in rows],
         )
 
-    def escapes(self, symbols: Tensor, numbers: Tensor) -> int:
-        """How many symbols lie outside of their rows."""
-        lowest, highest = (edge.to(numbers.device).index_select(0, numbers) for edge in self._edges)
-        return int(((symbols < lowest) | (symbols > highest)).sum())
+    def bits(self, symbols: Tensor, numbers: Tensor) -> float:
+        """What symbols cost, each coded with its row; of one that is escaped, what tells so."""
+        lowest, escape, begin, bits = (x.to(numbers.device) for x in self._flat)
+        place, last = symbols - lowest.index_select(0, numbers), escape.index_select(0, numbers)
+        inside = (place >= 0) & (place < last)
+        entry = begin.index_select(0, numbers) + torch.where(inside, place, last)
+        spent = bits.index_select(0, entry)
+        return float(spent.sum()) + _NIBBLE * int((~inside).sum())
 
     @functools.cached_property
-    def _edges(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest symbol of each row."""
+    def least_bits(self) -> Tensor:
+        """What the likeliest symbol of each row costs, above 0, float64 (rows)."""
+        _, escape, _, bits = self._flat
+        return torch.stack([part.min() for part in bits.split((escape + 1).tolist())])
+
+    @functools.cached_property
+    def _flat(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of each row the least symbol, the place of its escape, and where it begins in the last:
+        the bits of every entry of every row, float64."""
         lowest = torch.tensor([row.lowest for row in self.rows])
-        return lowest, lowest + torch.tensor([len(row.cdf) - 3 for row in self.rows])
+        escape = torch.tensor([len(row.cdf) - 2 for row in self.rows])
+        counts = [high - low for row in self.rows for low, high in pairwise(row.cdf)]
+        bits = PRECISION - torch.tensor(counts, dtype=torch.float64).log2()
+        return lowest, escape, (escape + 1).cumsum(0) - escape - 1, bits
 
 
 def row_of(mean: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:

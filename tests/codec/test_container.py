@@ -16,7 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcc.codec import container as room
-from tcc.codec.container import MAX_PIXELS, Container, ModelId, overhead, pack, read, unpack
+from tcc.codec.container import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    Container,
+    ModelId,
+    overhead,
+    pack,
+    read,
+    unpack,
+)
 from tcc.errors import BitstreamError
 
 TRIAL, SHA256 = "4f2a90c17be3d856", "c0ffee" + 58 * "1"
@@ -28,8 +37,8 @@ MEBIBYTE = 2**20
 payloads = st.binary(max_size=300)
 sizes = st.one_of(
     st.tuples(st.integers(1, 2**13), st.integers(1, 2**13)),
-    st.tuples(st.just(1), st.integers(1, MAX_PIXELS)),
-    st.tuples(st.integers(1, MAX_PIXELS), st.just(1)),
+    st.tuples(st.just(1), st.integers(1, MAX_SIDE)),
+    st.tuples(st.integers(1, MAX_SIDE), st.just(1)),
 )
 models = st.builds(
     ModelId, trial=st.binary(min_size=4, max_size=4), weights=st.binary(min_size=2, max_size=2)
@@ -174,9 +183,10 @@ def test_an_enhancement_holds_beside_its_own_base_alone():
         (head(width=varint(0)), "size is 2×0 (0 pixels), allowed are sides from 1"),
         (
             head(height=varint(8192), width=varint(8193)),
-            "size is 8192×8193 (67117056 pixels), allowed are sides from 1 and 67108864 pixels",
+            "size is 8192×8193 (67117056 pixels), allowed are sides from 1 to 65536 and 67108864 p",
         ),
         (head(width=varint(2**35 - 1)), "size is 2×34359738367"),
+        (head(width=varint(2**16 + 1)), "size is 2×65537 (131074 pixels), allowed are sides from"),
         (head(width=varint(2**35)), "width takes more than 5 bytes"),
         (head(height=b"\xff" * 1000), "height takes more than 5 bytes"),
         (head(length=b"\x80" * 5 + b"\x01"), "length of the base takes more than 5 bytes"),
@@ -204,16 +214,27 @@ def test_an_enhancement_that_is_not_there_is_named():
     assert "bytes behind the base are 10" in refused(pack(ALONE) + bytes(10), layers=1)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, -5), (8193, 8192), (1, MAX_PIXELS + 1)])
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, -5), (8193, 8192), (1, MAX_SIDE + 1)])
 def test_images_of_no_or_too_many_pixels_are_not_packed(size):
     with pytest.raises(BitstreamError, match=r"size is .*67108864 pixels at most; scale it down"):
         pack(replace(SMALL, size=size))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8192, 8192), (1, MAX_PIXELS), (MAX_PIXELS, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (8192, 8192), (1024, MAX_SIDE), (MAX_SIDE, 1)])
 def test_the_smallest_and_the_largest_images_are(size):
     container = replace(SMALL, size=size)
     assert unpack(pack(container), name="x") == container
+
+
+def test_who_reads_bounds_the_pixels(tmp_path):
+    (tmp_path / "a.tcc").write_bytes(pack(SMALL))
+    pixels = SMALL.size[0] * SMALL.size[1]
+    assert read(tmp_path / "a.tcc", max_pixels=pixels) == SMALL
+    said = r"size is 300×451 \(135300 pixels\), asked for were 135299 .*--max-pixels"
+    with pytest.raises(BitstreamError, match=said):
+        read(tmp_path / "a.tcc", max_pixels=pixels - 1)
+    with pytest.raises(BitstreamError, match=said):  # before the payload is read
+        unpack(pack(SMALL)[:20], name="a.tcc", max_pixels=pixels - 1)
 
 
 @pytest.mark.parametrize("layer", ["base", "enhancement"])
