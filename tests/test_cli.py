@@ -191,3 +191,17 @@ def test_images_to_files_and_back(tmp_path, tiny_plan):
     assert [item["size"] for item in found["done"]] == [[37, 50]] * 2
     assert found["done"][0]["outputs"] == ["out/a.base.depth.png", "out/a.base.reconstruction.png"]
     assert found["failed"] == []
+
+    Image.new("RGB", (20, 20)).save(tmp_path / "small.png")
+    assert tcc("encode", base.id, "small.png", "-o", "coded", cwd=tmp_path).returncode == 0
+    (tmp_path / "coded" / "a.tcc").write_bytes(b"no such file")
+    given = ("decode", "coded", "-o", "few", "--max-pixels", "400")
+    done = tcc(*given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("decoded 1 file: ")
+    title, *lines = done.stderr.splitlines()
+    assert title == "tcc: 2 of 3 could not be decoded:"
+    assert "coded/a.tcc: magic is b'no'" in lines[0]
+    assert "coded/b.tcc: size is 37×50 (1850 pixels), asked for were 400" in lines[1]
+    assert {path.name.split(".")[0] for path in (tmp_path / "few").iterdir()} == {"small"}
+    assert tcc(*given[:-1], "0", cwd=tmp_path).returncode == 2

@@ -40,17 +40,24 @@ def encode(checkpoint: str, images: tuple[Path, ...], out: Path, store: str, as_
     help="What to decode; of the base alone, nothing else is read.",
 )
 @click.option("--checkpoint", help="The trial that wrote FILES; without, it is looked for.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse files of more pixels, without a look at the rest: for files of strangers.",
+)
 @out_option
 @store_option
 @json_option
 def decode(
-    files: tuple[Path, ...], layer: str, checkpoint: str | None, out: Path, store: str,
-    as_json: bool,
+    files: tuple[Path, ...], layer: str, checkpoint: str | None, max_pixels: int | None, out: Path,
+    store: str, as_json: bool,
 ) -> int:  # fmt: skip
     """Decode scalable files, or all in a folder, to pictures and predictions."""
     from tcc.trial import files as coded
 
-    found = coded.decode(files, out, layer=layer, store=store, checkpoint=checkpoint)
+    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
+    found = coded.decode(files, out, layer=layer, store=store, checkpoint=checkpoint, **limits)
     return _told(found, as_json)
 
 

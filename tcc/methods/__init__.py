@@ -84,6 +84,16 @@ class TrialModel(Protocol):
         """
         ...
 
+    def refuse_short(
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> None:
+        """Computes nothing of what `decode` is given, but looks whether it has bytes enough.
+
+        Raises:
+            BitstreamError: a layer has fewer than any image of ``size`` takes.
+        """
+        ...
+
     def task_model(self, task: str) -> Any:
         """The task model that reads ``measure(batch).outputs[task]``."""
         ...

@@ -21,6 +21,7 @@ _SAYINGS = (  # of the many that are no error of a kind of their own
     "can't allocate memory",  # torch's allocator on the CPU
     "not enough memory",
     "could not create a memory object",  # oneDNN
+    "could not create a primitive",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -59,10 +60,30 @@ def in_use(device: torch.device) -> str:
     return f"the CPU, with {share}{whose.format(f'{total / GIB:.2f}')}{' in use' * bool(share)}"
 
 
+def left() -> int | None:
+    """Bytes that this process may still take: the least of what its own limit, its control groups
+    and the machine have left. What the system would give back counts; None: nothing tells."""
+    found = [limit - taken for limit, taken in _control_groups()]
+    with suppress(OSError, ValueError):
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        addressed = int((PROC / "statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        found += [limit - addressed] if limit != resource.RLIM_INFINITY else []
+    with suppress(OSError, KeyError, ValueError):
+        lines = (PROC.parent / "meminfo").read_text().splitlines()
+        kib = dict(line.split(":", 1) for line in lines)["MemAvailable"]
+        found.append(int(kib.split()[0]) * 1024)
+    return max(0, min(found)) if found else None
+
+
 def _control_group() -> tuple[int, int] | None:
-    """Bytes that this process's control groups, as in a container, allow and that are taken of
-    them: of the tightest; None without a limit."""
-    found = []
+    """Bytes that the tightest control group of this process, as in a container, allows, and that
+    are taken of them; None without a limit."""
+    return min(_control_groups(reclaimed=False), default=None)
+
+
+def _control_groups(*, reclaimed: bool = True) -> Iterator[tuple[int, int]]:
+    """Bytes that each control group of this process allows and that are taken of them; less those
+    that the system takes back first, unless they are not to be ``reclaimed``."""
     with suppress(OSError):
         for line in (PROC / "cgroup").read_text().splitlines():
             if not line.startswith("0::"):
@@ -71,10 +92,18 @@ def _control_group() -> tuple[int, int] | None:
             for folder in (inner, *inner.parents):
                 with suppress(OSError, ValueError):  # "max", or no such file: no limit
                     limit, taken = (folder / f"memory.{x}" for x in ("max", "current"))
-                    found.append((int(limit.read_text()), int(taken.read_text())))
+                    found = int(limit.read_text()), int(taken.read_text())
+                    yield found[0], found[1] - (_cached(folder) if reclaimed else 0)
                 if folder == CGROUPS:
                     break
-    return min(found, default=None)
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that a control group holds and nobody uses now."""
+    with suppress(OSError, KeyError, ValueError):
+        lines = (group / "memory.stat").read_text().splitlines()
+        return int(dict(line.split() for line in lines)["inactive_file"])
+    return 0
 
 
 def said(error: BaseException) -> str:

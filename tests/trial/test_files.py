@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from PIL import Image
 
 from tcc.codec import container
+from tcc.codec.coding import LatentCoder
+from tcc.codec.transforms import SynthesisTransform
 from tcc.errors import DataError, OutputError, TccError, TrialError, UnknownNameError
 from tcc.formats import atomic
 from tcc.formats.image import read_indices, read_rgb, read_uint16
@@ -21,8 +24,8 @@ from tcc.plan import expand
 from tcc.records import TrialRecord
 from tcc.spec import parse_spec
 from tcc.stores import from_json, open_store, to_json
-from tcc.trial import attempt
-from tcc.trial.files import decode, encode, stored
+from tcc.trial import attempt, memory
+from tcc.trial.files import decode, encode, headroom, stored
 
 torch.set_num_threads(1)
 
@@ -361,3 +364,139 @@ def test_the_same_again_overwrites(root, ids, images, tmp_path):
         ok(encode(ids["base"], [images, images / "i0.png"], tmp_path / "coded", store=root))
         ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=root))
     assert len(list((tmp_path / "coded").iterdir())) == len(SIZES)
+
+
+def test_of_a_file_whose_upper_layer_is_damaged_nothing_is_written(trained, images, tmp_path):
+    root, found = trained
+    id = found["masked"]["enhancement"].trial.id
+    ok(encode(id, [images], tmp_path / "coded", store=str(root)))
+    bad = tmp_path / "coded" / "i3.tcc"
+    held = container.read(bad)
+    flipped = bytes([held.layers[1][0] ^ 1]) + held.layers[1][1:]
+    bad.write_bytes(container.pack(replace(held, layers=(held.layers[0], flipped))))
+    outcome = decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root))
+    assert list(outcome.failed) == [bad]
+    assert "was coded with other weights" in outcome.failed[bad]
+    assert "\n" not in outcome.failed[bad]
+    assert len(outcome.done) == len(SIZES) - 1
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not [name for name in names if name.startswith("i3.")]
+    assert len(names) == 3 * len(outcome.done)
+
+
+def test_streams_are_decoded_before_a_picture_is_made(trained, images, tmp_path, monkeypatch):
+    root, found = trained
+    id = found["checkerboard"]["enhancement"].trial.id
+    ok(encode(id, [images / "i3.png"], tmp_path / "coded", store=str(root)))
+    events = []
+    for owner, name in ((LatentCoder, "_decode"), (SynthesisTransform, "forward")):
+        real = getattr(owner, name)
+
+        def spy(*given, real=real, name=name):
+            events.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(owner, name, spy)
+    ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root)))
+    assert events == ["_decode"] * 2 + ["forward"] * 3
+
+
+def test_what_cannot_all_be_written_is_taken_back(root, ids, images, tmp_path):
+    ok(encode(ids["enhancement"], [images], tmp_path / "coded", store=root))
+    (tmp_path / "out" / "i3.enhancement.reconstruction.png").mkdir(parents=True)
+    outcome = decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=root)
+    assert [path.name for path in outcome.failed] == ["i3.tcc"]
+    left = [path.name for path in (tmp_path / "out").glob("i3.*")]
+    assert left == ["i3.enhancement.reconstruction.png"]
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_too_few_bytes_for_the_stated_size_are_refused_at_once(
+    root, ids, images, tmp_path, monkeypatch, layer
+):
+    ok(encode(ids["enhancement"], [images / "i3.png"], tmp_path / "coded", store=root))
+    path = tmp_path / "coded" / "i3.tcc"
+    held = container.read(path)
+    layers = [bytes(2**16)] * 2
+    layers[layer] = held.layers[layer][:12]
+    path.write_bytes(container.pack(replace(held, size=(8192, 8192), layers=tuple(layers))))
+    monkeypatch.setattr(LatentCoder, "_decode", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr(headroom.Headroom, "look", lambda *_: pytest.fail("was looked at"))
+    outcome = decode([path], tmp_path / "out", layer="all", store=root)
+    assert re.search(r"i3\.tcc: .*12 bytes cannot hold 512×512 cells", outcome.complaint())
+
+
+@pytest.mark.parametrize("verb", ["decoding", "encoding"])
+def test_an_image_that_memory_does_not_suffice_for_is_refused_with_both_figures(
+    root, ids, images, tmp_path, monkeypatch, verb
+):
+    make_images(tmp_path / "large", sizes=[(400, 600)])
+    given = [images / "i3.png", tmp_path / "large" / "i0.png"]
+    if verb == "decoding":
+        ok(encode(ids["base"], given, tmp_path / "coded", store=root))
+        given = [tmp_path / "coded"]
+
+    def run():
+        if verb == "encoding":
+            return encode(ids["base"], given, tmp_path / "again", store=root)
+        return decode(given, tmp_path / "out", layer="all", store=root)
+
+    sizes, real = [], SynthesisTransform.forward
+
+    def spy(transform, y_hat):
+        sizes.append(y_hat.shape[-2:])
+        return real(transform, y_hat)
+
+    monkeypatch.setattr(SynthesisTransform, "forward", spy)
+    monkeypatch.setattr(headroom, "GENEROUS", 2**7)
+    monkeypatch.setattr(memory, "left", lambda: 6 * 2**20)
+    outcome = run()
+    assert [item.source.stem for item in outcome.done] == ["i3"]
+    (why,) = outcome.failed.values()
+    assert re.search(
+        rf"i0\.\w+: {verb} an image of 400×600 pixels with trial {ids['base']} \(.*\) takes about "
+        r"0\.0[1-9] GiB of memory, and 0\.01 GiB are left: do it where there is more, or ",
+        why,
+    )
+    assert ("--max-pixels" if verb == "decoding" else "scale it down") in why
+    assert (25, 38) not in sizes
+    monkeypatch.setattr(memory, "left", lambda: 2**30)
+    ok(run())
+    assert (25, 38) in sizes
+
+
+def test_what_a_model_takes_grows_as_it_does(trained):
+    root, found = trained
+    for context, kind in (("checkerboard", "enhancement"), ("masked", "base"), ("none", "direct")):
+        using = stored.find(found[context][kind].trial.id, str(root))
+        with torch.inference_mode():
+            model = stored.load(using)
+            room = headroom.Headroom(using, model, model.coders())
+            for line, real in zip(room.look(), room._peaks(192), strict=True):
+                assert 0.7 * real < line.at(192 * 192) < 1.5 * real
+                assert line.each > 4 * 3  # the image itself, at least
+
+
+def test_files_of_too_many_pixels_are_refused_where_that_was_asked(root, ids, images, tmp_path):
+    ok(encode(ids["base"], [images], tmp_path / "coded", store=root))
+    given = dict(layer="all", store=root)
+    outcome = decode([tmp_path / "coded"], tmp_path / "out", **given, max_pixels=31 * 47)
+    assert [path.stem for path in outcome.failed] == ["i5"]
+    assert "size is 64×48 (3072 pixels), asked for were 1457" in outcome.complaint()
+    assert len(outcome.done) == len(SIZES) - 1
+    ok(decode([tmp_path / "coded"], tmp_path / "out", **given, max_pixels=64 * 48))
+
+
+def test_a_file_of_no_known_model_is_told_by_its_id(root, ids, images, tmp_path):
+    ok(encode(ids["base"], [images / "i3.png"], tmp_path / "coded", store=root))
+    path = tmp_path / "coded" / "i3.tcc"
+    held = container.read(path)
+    for model, said in (
+        (container.ModelId.of("0badc0de" * 2, "0" * 64), "trial 0badc0de…, which is not in"),
+        (container.ModelId.of(ids["base"], "f00d" * 16), f"other weights of trial {ids['base']}"),
+    ):
+        path.write_bytes(container.pack(replace(held, model=model)))
+        outcome = decode([path], tmp_path / "out", layer="all", store=root)
+        assert str(path) in outcome.complaint()
+        assert said in outcome.complaint()
+    assert not list((tmp_path / "out").iterdir())

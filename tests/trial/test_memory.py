@@ -78,6 +78,31 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch):
     assert text == "the CPU, with 1.00 of its control group's 2.00 GiB in use"
 
 
+def test_what_is_left_is_the_least_of_what_limits(tmp_path, monkeypatch):
+    assert memory.left() > 0
+    proc = tmp_path / "self"
+    proc.mkdir()
+    monkeypatch.setattr(memory, "PROC", proc)
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    assert memory.left() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:     500 kB\n")
+    assert memory.left() == 500 * 1024
+    (proc / "cgroup").write_text("0::/pod/box\n")
+    for folder, limit in {"pod": 300_000, "pod/box": 400_000}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / folder / "memory.current").write_text("200000\n")
+    assert memory.left() == 100_000
+    (tmp_path / "pod" / "memory.stat").write_text("anon 5\ninactive_file 150000\n")
+    assert memory.left() == 200_000
+    (proc / "statm").write_text("3 2 1\n")
+    page = resource.getpagesize()
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (5 * page, 5 * page))
+    assert memory.left() == 2 * page
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (page, page))
+    assert memory.left() == 0
+
+
 class Small:
     """Stands for memory that holds so many images at a time; ``steps``: parts that were tried."""
 

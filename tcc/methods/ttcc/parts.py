@@ -143,6 +143,14 @@ class TrialParts(nn.Module):
         """Nothing is coded unless a subclass says so."""
         return {}
 
+    def refuse_short(
+        self, payloads: Sequence[Sequence[bytes]], size: Size, coders: Mapping[str, LatentCoder]
+    ) -> None:
+        codecs = [module for module in self.children() if isinstance(module, Codec)]
+        for layers in payloads:
+            for stream, coder, codec in zip(layers, coders.values(), codecs, strict=True):
+                coder.refuse_short(stream, codec.cells(size))
+
     def frozen(self, batch: Batch) -> Mapping[str, Tensor]:
         """What `precompute` gave for this batch, kept or made now; always in full precision."""
         if batch.frozen:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tcc.stores import open_store
 from tcc.trial import memory
 from tcc.trial.files import stored
 from tcc.trial.files.encoding import SUFFIX
+from tcc.trial.files.headroom import Headroom
 from tcc.trial.files.inputs import Coded, Input, Outcome, list_files, listed, make_folder, work_all
 from tcc.trial.files.stored import Stored
 from tcc.trial.finite import predicted
@@ -31,12 +34,21 @@ LAYERS = {"base": 1, "enhancement": 2, "all": None}  # → how many are read; No
 
 @torch.inference_mode()
 def decode(
-    files: Sequence[Path], out: Path, *, layer: str, store: str, checkpoint: str | None = None
+    files: Sequence[Path],
+    out: Path,
+    *,
+    layer: str,
+    store: str,
+    checkpoint: str | None = None,
+    max_pixels: int = container.MAX_PIXELS,
 ) -> Outcome:
     """Writes ``out``/STEM.LAYER.TASK.png or .json of each file, and of all files in each folder.
+    All that is written of a file is, or none.
 
     ``layer``: of `LAYERS`; of ``base``, nothing behind it is read. ``checkpoint``: the trial that
     the files must be of, see `stored.find`; by default it is looked for in the store.
+    ``max_pixels``: a file of more is refused. A well-formed file takes the time and memory of an
+    image of its size; what takes more memory than there is, is refused before it is decoded.
 
     Raises:
         TccError: of what concerns all: the trial, the folders, two files of one stem.
@@ -53,7 +65,7 @@ def decode(
         return top, _parts(top, layer)
 
     def read(path: Path) -> _File:
-        found = container.read(path, layers=LAYERS[layer])
+        found = container.read(path, layers=LAYERS[layer], max_pixels=max_pixels)
         try:
             top, parts = look(found.model)
             _refuse_other_layers(found, top, layer)
@@ -69,13 +81,18 @@ def decode(
         )
 
     def work(items: Sequence[_File]) -> list[Coded]:
+        loaded = decoders.load(items[0].parts)
+        for decoder in loaded.values():
+            decoder.refuse_short(items)
+        for decoder in loaded.values():
+            decoder.refuse_large(items)
+        base = _Once(loaded["base"].coders["base"]) if len(loaded) > 1 else None
+        # from the top, so that all streams are decoded before the first picture is made
+        made = {name: loaded[name].predict(items, base) for name in reversed(loaded)}
         outputs: list[list[Path]] = [[] for _ in items]
-        base = None
-        for name, decoder in decoders.load(items[0].parts).items():
-            if len(items[0].parts) > 1:  # each of them decodes the base
-                base = base or _Once(decoder.coders["base"])
-            for paths, more in zip(outputs, decoder.write(items, name, out, base), strict=True):
-                paths += more
+        with _all_or_none(outputs):
+            for name, decoder in loaded.items():
+                decoder.write(made[name], [_prefix(item, name, out) for item in items], outputs)
         return [item.coded(tuple(paths)) for item, paths in zip(items, outputs, strict=True)]
 
     return work_all(Outcome(verb="decoded"), paths, read, work)
@@ -108,24 +125,45 @@ class _Decoder:
         self._record, self._num_layers = using.record, using.num_layers
         self._model: TrialModel = stored.load(using)
         self.coders = self._model.coders()
+        self._headroom = Headroom(using, self._model, self.coders)
+
+    def refuse_short(self, items: Sequence[_File]) -> None:
+        """Raises `BitstreamError` where files of one size have too few bytes for it."""
+        self._model.refuse_short(self._payloads(items), items[0].size, self.coders)
+
+    def refuse_large(self, items: Sequence[_File]) -> None:
+        """Raises `MemoryExceededError` where files of one size would take more than there is."""
+        self._headroom.refuse_decoding(items[0].size, len(items))
+
+    def predict(
+        self, items: Sequence[_File], base: LatentCoder | None
+    ) -> Mapping[str, Sequence[Any]]:
+        """Task → the prediction of each of some files of one size. ``base``: decodes the base."""
+        coders = self.coders if base is None else {**self.coders, "base": base}
+        keys = [str(item.path) for item in items]
+        decoded = self._model.decode(self._payloads(items), items[0].size, coders)
+        return {
+            name: _predicted(name, self._model.task_model(name), image.float(), keys)
+            for name, image in decoded.items()
+        }
 
     def write(
-        self, items: Sequence[_File], layer: str, out: Path, base: LatentCoder | None
-    ) -> list[list[Path]]:
-        """Decodes files of one size and writes each one's outputs. ``base``: decodes the base."""
-        coders = self.coders if base is None else {**self.coders, "base": base}
-        size, keys = items[0].size, [str(item.path) for item in items]
-        payloads = [item.container.layers[: self._num_layers] for item in items]
-        written: list[list[Path]] = [[] for _ in items]
+        self,
+        made: Mapping[str, Sequence[Any]],
+        prefixes: Sequence[str],
+        outputs: Sequence[list[Path]],
+    ) -> None:
+        """Writes what `predict` gave to PREFIX.TASK and a suffix, and adds the paths to the
+        outputs of each file."""
         uses = {use.name: use for use in self._record.trial.recipe.tasks}
-        for name, decoded in self._model.decode(payloads, size, coders).items():
+        for name, predictions in made.items():
             task = registry.load("tasks", uses[name].plugin)
             classes = stored.classes_of(self._record, uses[name])
-            found = _predicted(name, self._model.task_model(name), decoded.float(), keys)
-            for item, prediction, paths in zip(items, found, written, strict=True):
-                stem = out / f"{_stem(item.path)}.{layer}.{name}"
-                paths.append(task.write(prediction, stem, classes))
-        return written
+            for prediction, prefix, paths in zip(predictions, prefixes, outputs, strict=True):
+                paths.append(task.write(prediction, Path(f"{prefix}.{name}"), classes))
+
+    def _payloads(self, items: Sequence[_File]) -> list[tuple[bytes, ...]]:
+        return [item.container.layers[: self._num_layers] for item in items]
 
 
 class _Decoders:
@@ -172,6 +210,17 @@ class _Once(LatentCoder):
         if (stream, size) not in self._known:
             self._known[stream, size] = self._coder.decode(stream, size)
         return self._known[stream, size]
+
+
+@contextmanager
+def _all_or_none(outputs: Sequence[list[Path]]) -> Iterator[None]:
+    """Takes back what was written, where not all could be."""
+    try:
+        yield
+    except BaseException:
+        for path in chain(*outputs):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _same(model: ModelId, given: Stored, layer: str) -> Stored:
@@ -233,6 +282,10 @@ def _predicted(
             f"the {task} model cannot read an image of {height}×{width} pixels "
             f"({memory.said(error)})"
         ) from error
+
+
+def _prefix(item: _File, layer: str, out: Path) -> str:
+    return str(out / f"{_stem(item.path)}.{layer}")
 
 
 def _stem(path: Path) -> str:

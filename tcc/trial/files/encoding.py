@@ -15,6 +15,7 @@ from tcc.errors import TrialError
 from tcc.formats import atomic, image
 from tcc.formats.sample import Sample, collate, image_tensor
 from tcc.trial.files import stored
+from tcc.trial.files.headroom import Headroom
 from tcc.trial.files.inputs import Coded, Input, Outcome, listed, make_folder, work_all
 from tcc.trial.files.stored import Stored
 
@@ -40,9 +41,11 @@ def encode(checkpoint: str, images: Sequence[Path], out: Path, *, store: str) ->
     paths = listed(images, image.list_images, lambda path: path.stem)
     model = stored.load(top)
     coders = model.coders()
+    headroom = Headroom(top, model, coders)
     make_folder(out)
 
     def work(items: Sequence[_Image]) -> list[Coded]:
+        headroom.refuse_encoding(items[0].size, len(items))
         samples = [Sample(key=str(item.path), image=item.pixels, labels={}) for item in items]
         payloads = model.measure(collate(samples).to("cpu"), coders).payloads
         rows = zip(*payloads.values(), strict=True)
