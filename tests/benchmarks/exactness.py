@@ -59,7 +59,7 @@ data: {{photos: {{type: imagefolder, root: {root}, select: 2}}}}
 pairs: [{{base: classification, enhancement: reconstruction}}]
 grid: {{lambda_b: [{lambda_b}], lambda_e: [{lambda_e}], beta: [{beta}], seed: [{seed}]}}
 model: {{channels: {channels}, latent: {latent}, context: {context}, hyperprior: {hyperprior}}}
-train: {{steps: {steps}, batch: 4, crop: {crop}, flip: true, lr: {lr}, select_every: {steps}}}
+train: {{steps: {steps}, batch: {batch}, crop: {crop}, flip: true, lr: {lr}, select_every: {steps}}}
 evaluate: [{{split: select, rate: estimated, coded_images: 0}}]
 report: {{anchor: {{beta: {beta}}}}}
 wandb: {{mode: disabled}}
@@ -104,7 +104,13 @@ def arguments() -> argparse.ArgumentParser:
     add("--latent", type=int, default=192, help="channels C")
     add("--channels", type=int, nargs=3, default=(24, 48, 192), help="of the inner stages")
     add("--train-steps", type=int, default=200)
-    add("--crop", type=int, default=64, help="pixels a side, of a training batch of 4")
+    add("--batch", type=int, default=1)
+    add(
+        "--crop",
+        type=int,
+        default=256,
+        help="pixels a side",
+    )
     add("--lr", type=float, default=1e-3)
     add("--lambda-b", type=float, default=0.1)
     add("--beta", type=float, default=0.05)
@@ -184,7 +190,7 @@ class Study:
 
     def plan(self, context: str, hyperprior: bool) -> Plan:
         asked = self._asked
-        fields = {name: getattr(asked, name) for name in ("latent", "crop", "lr", "seed")}
+        fields = {name: getattr(asked, name) for name in ("latent", "batch", "crop", "lr", "seed")}
         fields |= {name: getattr(asked, name) for name in ("lambda_b", "lambda_e", "beta")}
         text = STUDY.format(
             root=json.dumps(str(self._root)),
