@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
@@ -192,6 +193,36 @@ def test_a_new_evaluation_trains_nothing(place):
     assert outcome["counts"]["done"] == len(place.plan())
     assert place.written() == before
     assert {trial["state"] for trial in place.plan(evaluate)} == {"cached"}
+
+
+def test_coded_rates_are_told_apart_from_estimated_ones_and_against_them(place):
+    before = place.written()
+    place.run("evaluate=[{rate: coded},{rate: estimated, coded_images: 4}]")
+    assert place.written() == before  # the context is masked: its files take longer, no training
+    folder = place.folder / "runs" / "studies" / "tiny" / "report"
+    with (folder / "points.csv").open(newline="", encoding="utf-8") as file:
+        points = list(csv.DictReader(file))
+    own = ("family", "metric", "beta", "lambda_b", "lambda_e", "trial")
+    sources: dict[tuple[str, ...], set[str]] = {}
+    for point in points:
+        if point["family"] in ("pixels", "uncompressed"):
+            continue
+        sources.setdefault(tuple(point[name] for name in own), set()).add(point["source"])
+        images, gap = int(point["coded_images"]), float(point["coding_gap_percent"])
+        assert images == {"coded": 6, "estimated": 4}[point["source"]]
+        assert 0 < gap < 200  # of a few hundred bytes an image, some two dozen are header
+    assert all(found == {"coded", "estimated"} for found in sources.values())
+    assert {key[0] for key in sources} >= {"base", "direct", "scalable", "enhancement_only"}
+    assert {key[0] for key in sources} >= {"standalone", "single_layer", "simulcast"}
+
+    report = json.loads((folder / "report.json").read_text())
+    for curve in report["curves"]:
+        assert len({point["source"] for point in curve["points"]}) == 1
+    at = [(c["family"], c["metric"], str(c["fixed"]), c["source"]) for c in report["curves"]]
+    assert len(at) == len(set(at))
+    shown = {(gap["family"], gap["source"]) for gap in report["coding"]}
+    assert {("scalable", "coded"), ("scalable", "estimated"), ("simulcast", "coded")} <= shown
+    assert "files above the estimate" in (folder / "index.html").read_text()
 
 
 def test_a_trial_without_ray_gives_the_same_weights_and_values(finished, tmp_path):

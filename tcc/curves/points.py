@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from tcc.curves.layers import base_gaps, own_gap
 from tcc.curves.simulcast import simulcast
 from tcc.errors import RecordError
 from tcc.records import (
@@ -99,6 +101,13 @@ def curves_of(
     curves = [
         RDCurve(key=key, metric=items[0][1], points=by_rate(item[3] for item in items))
         for key, items in gathered.items()
+    ]
+    gaps = base_gaps(curves)
+    curves = [
+        replace(curve, points=tuple(own_gap(point, curve.key, gaps) for point in curve.points))
+        if curve.key.family == "enhancement_only"
+        else curve
+        for curve in curves
     ]
     ranks = {key: min(item[2][1] for item in items) for key, items in gathered.items()}
     ranks_of_metrics: dict[str, int] = {}

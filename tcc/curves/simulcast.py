@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from tcc.curves.layers import BaseGaps, base_gaps, beside, place_of
 from tcc.records import CurveKey, RDCurve, RDPoint
 
 
@@ -15,6 +16,7 @@ def simulcast(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
     needed for it.
     """
     curves = tuple(curves)
+    gaps = base_gaps(curves)
     singles = {_shared(curve.key): curve for curve in curves if curve.key.family == "single_layer"}
     for scalable in curves:
         single = singles.get(_shared(scalable.key))
@@ -22,7 +24,7 @@ def simulcast(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
             yield RDCurve(
                 key=replace(scalable.key, family="simulcast"),
                 metric=single.metric,
-                points=tuple(_points(scalable.points[0], single.points)),
+                points=tuple(_points(scalable, single.points, gaps)),
             )
 
 
@@ -40,11 +42,12 @@ def _shared(key: CurveKey) -> tuple[object, ...]:
     )
 
 
-def _points(scalable: RDPoint, singles: Sequence[RDPoint]) -> Iterator[RDPoint]:
+def _points(scalable: RDCurve, singles: Sequence[RDPoint], gaps: BaseGaps) -> Iterator[RDPoint]:
+    point = scalable.points[0]
     base = {
-        stream: bpp for stream, bpp in scalable.bpp_by_stream.items() if stream.startswith("base.")
+        stream: bpp for stream, bpp in point.bpp_by_stream.items() if stream.startswith("base.")
     }
-    fixed = {name: value for name, value in scalable.axes.items() if name != "lambda_e"}
+    fixed = {name: value for name, value in point.axes.items() if name != "lambda_e"}
     for single in singles:
         streams = {
             f"single_layer.{stream.rpartition('.')[2]}": bpp
@@ -52,10 +55,10 @@ def _points(scalable: RDPoint, singles: Sequence[RDPoint]) -> Iterator[RDPoint]:
         }
         yield replace(
             single,
-            base=scalable.base,
-            gap=None,  # of no file
+            base=point.base,
+            gap=beside(single.gap, gaps.get(place_of(scalable.key, point.base))),
             kind="simulcast",
-            label=f"simulcast: {single.label} + base {scalable.base}",
+            label=f"simulcast: {single.label} + base {point.base}",
             axes={**single.axes, **fixed},
             rate_bpp=sum(base.values()) + single.rate_bpp,
             bpp_by_stream={**base, **streams},

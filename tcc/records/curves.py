@@ -27,7 +27,7 @@ class RDPoint(Record):
     source: str  # coded | estimated
     value: float
     still_improving: bool
-    gap: CodingGap | None = None  # of all layers; None where no image was coded
+    gap: CodingGap | None = None  # of the layers of its rate; None where no image was coded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcc.curves.coding import CurveGap
-from tcc.report.words import curve_text, pair_text
+from tcc.report.words import curve_text, number, pair_text
 
 COLUMNS = (
     *("curve", "tasks", "measured on", "rate of the curve", "points", "images coded"),
@@ -20,11 +20,11 @@ def coding_cells(gap: CurveGap) -> tuple[str, ...]:
         curve_text(key),
         pair_text(key.tasks),
         f"{key.dataset} {key.split}",
-        key.source or "none",
+        key.source or "any",
         str(gap.points),
         str(gap.images),
-        f"{gap.percent:+.2f} %",
-        f"{gap.least:+.2f} to {gap.most:+.2f} %",
+        f"{number(gap.percent, '+.2f')} %",
+        f"{number(gap.least, '+.2f')} to {number(gap.most, '+.2f')} %",
         f"{gap.headers_percent:.2f} %",
     )
 

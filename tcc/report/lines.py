@@ -17,6 +17,7 @@ from tcc.report.words import (
     curve_text,
     family_text,
     metric_text,
+    number,
     pair_text,
     value_text,
 )
@@ -205,7 +206,7 @@ def _gain_lines(gain: SideInformation) -> tuple[str, ...]:
 def _gap_text(gap: CodingGap | None) -> str:
     if gap is None:
         return ""
-    return f"files of {gap.images} images are {gap.percent:+.2f} % off the estimate"
+    return f"files of {gap.images} images are {number(gap.percent, '+.2f')} % off the estimate"
 
 
 def _layer(name: str) -> str:

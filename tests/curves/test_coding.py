@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tcc.curves.coding import curve_gaps
+from tcc.curves.points import curves_of
 from tcc.records import CodingGap, CurveKey, MetricInfo, RDCurve, RDPoint
 
 POINT = RDPoint(
@@ -41,3 +42,36 @@ def test_seeds_and_metrics_share_a_row_and_no_point_counts_twice():
 
 def test_curves_of_which_nothing_was_coded_have_no_row():
     assert curve_gaps([curve(0, POINT), curve(0, replace(POINT, gap=gap(0.0, 0.0)))]) == []
+
+
+@pytest.mark.parametrize("of_base", [gap(110.0, 100.0), gap(110.0, 100.0, images=3), None])
+@pytest.mark.parametrize("known_by", ["base", "direct"])
+def test_an_enhancement_alone_has_its_own_gap_and_simulcast_that_of_two_files(
+    of_base, known_by, make
+):
+    def record(kind, tasks, bpp, found, needs=(), **axes):
+        spec = make.spec(kind, tasks, axes, needs=needs)
+        values = {"depth/rmse": 3.0} if kind == "base" else {"reconstruction/psnr": 30.0}
+        return make.record(spec, replace(make.evaluation(spec.id, bpp, values), gap=found))
+
+    pair, at = ("depth", "reconstruction"), {"lambda_b": 1.0, "beta": 0.0}
+    of_its_own = of_base if known_by == "base" else None
+    base = record("base", pair[:1], {"base.y": 0.1}, of_its_own, **at)
+    on_base = {"needs": (base.trial.id,), **at}
+    of_direct = of_base if known_by == "direct" else None
+    both = {"base.y": 0.1, "enhancement.y": 0.4}
+    records = [
+        base,
+        record("direct", pair, {"base.y": 0.1}, of_direct, **on_base),
+        record("enhancement", pair, both, gap(518.0, 500.0), lambda_e=1.0, **on_base),
+        record("single_layer", pair[1:], {"single_layer.y": 0.6}, gap(630.0, 600.0), lambda_e=1.0),
+    ]
+    found = {
+        curve.key.family: point.gap for curve in curves_of(records, {}) for point in curve.points
+    }
+    assert found["scalable"] == gap(518.0, 500.0)
+    if of_base is None or of_base.images != 4:
+        assert found["enhancement_only"] is found["simulcast"] is None
+    else:
+        assert found["enhancement_only"] == replace(gap(408.0, 400.0), header_bits=0.0)
+        assert found["simulcast"] == replace(gap(740.0, 700.0), header_bits=20.0)
