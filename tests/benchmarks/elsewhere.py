@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import os
 import subprocess
 import sys
@@ -36,13 +35,11 @@ import torch
 from exactness import Study, arguments, lay_out, measured, read_pictures, running_on, tell
 from torch import Tensor, nn
 
-from tcc.codec import coding
 from tcc.codec.coding import LatentCoder
-from tcc.codec.gaussian import MEAN_STEPS, SCALE_LEVELS, SCALE_MAX, SCALE_MIN
 from tcc.codec.geometry import Size
+from tcc.codec.rows import Cells, Known, Latent, Rows
 from tcc.codec.side import SideTower
 
-LEVEL = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_LEVELS - 1)  # width of one, of log σ
 SHARES = (1e-4, 1e-6, 1e-8, 1e-10, 1e-12)
 OLDEST = {
     "ATEN_CPU_CAPABILITY": "default",
@@ -119,7 +116,7 @@ class _Noting(LatentCoder):
 
 @dataclass
 class Parameters:
-    """Of each element in the order of coding, float64: 16·μ and log σ / `LEVEL`, within the table;
+    """Of each element in the order of coding, float64: μ and log σ in steps, within the table;
     ``rows``: its integer and its row, (2, n)."""
 
     means: Tensor
@@ -129,24 +126,22 @@ class Parameters:
 
 @contextmanager
 def seen_parameters() -> Iterator[Callable[[], Parameters]]:
-    """What the coder gets rows for meanwhile."""
+    """What the coder finds rows of meanwhile, and these."""
     means: list[Tensor] = []
     scales: list[Tensor] = []
     rows: list[Tensor] = []
-    level_of, row_of = coding.level_of, coding._row_of
+    rows_of = Rows.of
 
-    def level(log_scale: Tensor) -> Tensor:
-        within = log_scale.clamp(math.log(SCALE_MIN), math.log(SCALE_MAX))
-        scales.append(within.flatten() / LEVEL)
-        return level_of(log_scale)
-
-    def row(mean: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        found = row_of(mean, level)
-        means.append(mean.flatten() * MEAN_STEPS)
+    def noted(self: Rows, latent: Latent, cells: Cells, known: Known) -> tuple[Tensor, Tensor]:
+        found = rows_of(self, latent, cells, known)
+        steps, _ = self._exact(latent, cells, known)
+        mean, scale = steps.expand(len(cells), -1).chunk(2, dim=1)
+        means.append(mean.flatten())
+        scales.append(scale.flatten())
         rows.append(torch.stack([part.flatten() for part in found]))
         return found
 
-    with mock.patch.object(coding, "level_of", level), mock.patch.object(coding, "_row_of", row):
+    with mock.patch.object(Rows, "of", noted):
         yield lambda: Parameters(torch.cat(means), torch.cat(scales), torch.cat(rows, dim=1))
 
 
@@ -231,13 +226,13 @@ def decoded_elsewhere(jobs: Sequence[Job], scratch: Path) -> list[tuple[Paramete
     torch.save(list(jobs), path)
     command = [sys.executable, __file__, "--images", ".", "--decode", str(path)]
     subprocess.run(command, env=os.environ | OLDEST, check=True)
-    return torch.load(path, weights_only=False)
+    return [(Parameters(*parts), latent) for *parts, latent in torch.load(path)]
 
 
 def decode_here(path: Path) -> int:
     """Of `decoded_elsewhere`, in the other process."""
-    jobs = torch.load(path, weights_only=False)
-    torch.save([decoded(job, job.coder) for job in jobs], path)
+    each = [decoded(job, job.coder) for job in torch.load(path, weights_only=False)]
+    torch.save([(found.means, found.scales, found.rows, latent) for found, latent in each], path)
     return 0
 
 
@@ -267,7 +262,7 @@ def reordered(coder: LatentCoder, seed: int = 0) -> LatentCoder:
             first, _, second, _, last = branch
             swap(first, second, draw)
             swap(second, last, draw)
-    other._context = type(other._context)(entropy.context)
+    other._rows = Rows(entropy)
     return other
 
 
@@ -293,7 +288,7 @@ def disturbed(coder: LatentCoder, share: float, seed: int = 0) -> LatentCoder:
             if not name.startswith(("hyperprior.analysis", "hyperprior.prior")):
                 noise = torch.randn(value.shape, generator=draw, dtype=value.dtype)
                 value.mul_(1 + share * noise)
-    other._context = type(other._context)(other.entropy.context)
+    other._rows = Rows(other.entropy)
     return other
 
 

@@ -45,7 +45,8 @@ from tcc.plan import expand
 from tcc.records import Plan, TrialRecord, TrialSpec
 from tcc.spec import parse_spec
 from tcc.stores import open_store
-from tcc.trial import attempt, stored
+from tcc.trial import attempt
+from tcc.trial.files import stored
 
 ODD_SIZES = ((1, 1), (1, 17), (13, 1), (31, 37), (127, 61), (97, 211), (16, 257), (113, 16))
 LARGEST_OVERHEAD = 24  # bytes of a file beside its payloads
@@ -68,9 +69,9 @@ wandb: {{mode: disabled}}
 Tell = Callable[[str], None]
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Each case in turn."""
-    asked = arguments().parse_args()
+    asked = arguments().parse_args(given)
     with tempfile.TemporaryDirectory(prefix="tcc-exactness-") as scratch:
         folder = asked.folder or Path(scratch)
         pictures = read_pictures(asked.images, asked.size, asked.first)
