@@ -8,13 +8,13 @@ together: so on one machine a decoder never loses its way, and an encoder, which
 not go pass by pass.
 
 On other threads, libraries or instructions, sums come in another order. All that rows depend on is
-float64, or decided by it, with no exponential behind the last sum, so a parameter moves by 1e-13 of
-a step of the tables at most, and only one that lies so near to a step's edge gets another row.
-Measured at C = 192, that is to be expected in one of 1e8 images of 512×768
-(tests/benchmarks/elsewhere.py): rare enough to leave, and not impossible. Nothing guards against
-it, but it is told: a stream that is read with another row does not end where its symbols do, which
-is a `BitstreamError`. Nor is a machine guarded that computes float64 in less precision, or weights
-that are not equal to the bit.
+float64, or decided by it, with no exponential behind the last sum, so a parameter moves by some
+1e-13 of a step of the tables, and only one that lies so near to a step's edge gets another row.
+Measured at C = 192, that is to be expected in one of 1e8 images of 512×768, with random weights in
+one of 1e7 (tests/benchmarks/elsewhere.py): rare enough to leave, and not impossible. Nothing guards
+against it, but it is told: a stream that is read with another row does not end where its symbols
+do, which is a `BitstreamError`. Nor is a machine guarded that computes float64 in less precision,
+or weights that are not equal to the bit.
 
 Shape legend: C latent channels, h w latent cells, n cells of one pass.
 """
