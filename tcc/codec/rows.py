@@ -221,7 +221,7 @@ class _Layer:
         self._bias = None if bias is None else bias.to(dtype)
 
     def __call__(self, x: Tensor, guess: Tensor | float) -> tuple[Tensor, Tensor]:
-        size = x.norm(dim=1, keepdim=True) + 1
+        size = x.norm(dim=1, keepdim=True) + 2  # the bias is rounded, too, and what it is added to
         y = functools.reduce(Tensor.add_, map(_product, x.split(self._run, dim=1), self._weights))
         if self._bias is not None:
             y += self._bias
