@@ -1,6 +1,6 @@
 """Decodes mutated and hostile files, and looks what comes of each.
 
-    python tests/faults/fuzz_files.py [--files 10000] [--seed 0] [--folder DIR] [--json]
+    python tests/faults/fuzz_files.py [--files 10000] [--seed 0] [--processes 1] [--json]
 
 Tiny trials of several kinds are trained and code a few images. Files made of these are decoded by
 `tcc.trial.files.decode` in a process of its own that, with its models loaded and what they take
@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import select
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -213,9 +214,8 @@ class Decoder:
         torch.set_num_threads(1)
         stored.load, decoding.Headroom = cache(stored.load), found_out
         self._files, self._folder = files, folder
-        self._in, self._out = folder / "in", folder / "out"
+        self._in, self._out = (folder / f"{name}-{os.getpid()}" for name in ("in", "out"))
         for path in (self._in, self._out):
-            shutil.rmtree(path, ignore_errors=True)
             path.mkdir()
         for path in sorted((folder / "originals").iterdir()):
             assert self._decode(path, "all").done, path
@@ -336,21 +336,35 @@ def fuzz(
     seed: int,
     files: int,
     *,
-    first: int = 0,
+    processes: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Figures:
-    """Has ``files`` files decoded, from number ``first`` on; a process that dies or hangs is
-    replaced by another."""
-    figures, at, told = Figures(seed=seed), first, time.monotonic()
-    while at < first + files:
-        command = [sys.executable, __file__, "--folder", str(folder), "--seed", str(seed)]
-        command += ["--serve", str(at), str(first + files)]
+    """Has so many files decoded, by so many processes at a time."""
+    figures = Figures(seed=seed)
+    ends = [files * index // processes for index in range(processes + 1)]
+    with ThreadPoolExecutor(processes) as pool:
+        shares = [
+            pool.submit(_share, folder, ends[i : i + 2], figures, tell) for i in range(processes)
+        ]
+        for share in shares:
+            share.result()
+    return figures
+
+
+def _share(
+    folder: Path, ends: Sequence[int], figures: Figures, tell: Callable[[str], None]
+) -> None:
+    """Has files decoded by one process at a time; one that dies or hangs is replaced."""
+    (at, end), told, known = ends, time.monotonic(), 0
+    while at < end:
+        command = [sys.executable, __file__, "--folder", str(folder), "--seed", str(figures.seed)]
+        command += ["--serve", str(at), str(end)]
+        doing, said_last = None, folder / f"stderr-{ends[0]}.txt"
         with (
-            (folder / "stderr.txt").open("w") as err,
+            said_last.open("w") as err,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err) as child,
         ):
-            doing = None
-            for line in _lines(child, first_s=LOADS_WITHIN_S):
+            for line in _lines(child):
                 said = json.loads(line)
                 if "begun" in said:
                     doing, at = said, said["begun"] + 1
@@ -360,29 +374,28 @@ def fuzz(
                 if time.monotonic() - told > 10:
                     told = time.monotonic()
                     tell(
-                        f"{figures.files} of {files} files, slowest {figures.slowest_s:.2f} s, "
+                        f"{figures.files} files, slowest {figures.slowest_s:.2f} s, "
                         f"most {figures.most_mib:.0f} MiB, wrong {len(figures.wrong)}"
                     )
+                    for wrong in figures.wrong[known:]:
+                        tell(wrong)
+                    known = len(figures.wrong)
             child.kill()
             code = child.wait()
         if doing is not None:
             figures.files += 1
-            said = (folder / "stderr.txt").read_text()[-300:]
             figures.wrong.append(
                 f"file {doing['begun']} ({doing['kind']}): the process hung or died ({code}): "
-                f"{said}"
+                f"{said_last.read_text()[-300:]}"
             )
-            tell(figures.wrong[-1])
-        elif at < first + files:
-            said = (folder / "stderr.txt").read_text()[-1000:]
-            raise RuntimeError(f"no process decodes files: {said}")
-    return figures
+        elif at < end:
+            raise RuntimeError(f"no process decodes files: {said_last.read_text()[-1000:]}")
 
 
-def _lines(child: subprocess.Popen[bytes], first_s: float) -> Iterator[bytes]:
+def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
     """What a process prints, until it ends or says nothing for too long."""
     assert child.stdout is not None
-    waits, held = first_s, b""
+    waits, held = LOADS_WITHIN_S, b""
     while select.select([child.stdout], [], [], waits)[0]:
         more = child.stdout.read1(2**16)  # type: ignore[attr-defined]
         if not more:
@@ -396,7 +409,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="number of the first file")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument(
         "--folder", type=Path, help="for trials and files; default: a temporary one"
     )
@@ -412,8 +425,8 @@ def main() -> int:
         if not (folder / "escapes").exists():
             tell("training the trials that code and decode")
             prepare(folder)
-        found = fuzz(folder, asked.seed, asked.files, first=asked.first, tell=tell)
-    print(json.dumps(asdict(found), indent=2) if asked.json else found.summary())
+        found = fuzz(folder, asked.seed, asked.files, processes=asked.processes, tell=tell)
+    print(json.dumps(vars(found), indent=2) if asked.json else found.summary())
     return 1 if found.wrong else 0
 
 
