@@ -28,6 +28,7 @@ _BYTES_OF_ESCAPE = 44
 _BYTES_OF_ONES = 16  # that an escape makes of a byte of ones, at most
 _SPARE = 2**10  # bytes, for what the state holds at the end of a stream
 _STATE_BITS = 32  # of a stream, that hold no symbol
+_STATES = 2**31, 2**63  # of the coder, from and below; from a lower one it reads on and on
 # What a stream holds in bits, and what its symbols cost, differ by what the state's division
 # leaves: at most 2⁻¹⁵ of it.
 _SLACK = 1 + 2.0**-12
@@ -59,9 +60,15 @@ class Writer:
 
 
 class Reader:
-    """A stream of ``count`` symbols."""
+    """A stream of ``count`` symbols.
+
+    Raises:
+        BitstreamError: it begins as none does.
+    """
 
     def __init__(self, stream: bytes, count: int):
+        if not _STATES[0] <= int.from_bytes(stream[:8], "little") < _STATES[1]:
+            raise BitstreamError(f"a stream begins as no coder ends: {LOST}")
         self._left = _SLACK * 8 * len(stream)  # bits
         most = len(stream) * 8 // _BITS_OF_ESCAPE + min(count, _AT_ONCE)
         beyond = _BYTES_OF_ONES * len(stream) + (_BYTES_OF_ESCAPE + 2) * most + _SPARE

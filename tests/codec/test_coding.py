@@ -23,6 +23,7 @@ from tcc.codec.tables import LARGEST, Tables, gaussian_tables, row_of
 from tcc.errors import BitstreamError
 
 C, S = 6, 10
+STATE = (2**31).to_bytes(8, "little")  # that a stream may begin with
 SIZES = [(1, 1), (1, 17), (13, 1), (2, 2), (7, 11), (16, 24)]
 
 
@@ -156,6 +157,13 @@ def test_what_cannot_be_coded_is_refused(bad):
         LatentCoder(model("none", hyperprior=False, side=False)).encode(y, y.round())
 
 
+@pytest.mark.parametrize("state", [0, 2**31 - 1, 2**63])
+def test_a_stream_that_begins_with_no_state_of_the_coder_is_refused(state):
+    with pytest.raises(BitstreamError, match="begins as no coder ends"):
+        Reader(state.to_bytes(8, "little") + bytes(1000), 10)
+    Reader(STATE + bytes(1000), 10)
+
+
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_damaged_streams_end_in_an_error_or_other_symbols(context):
     coder = LatentCoder(model(context, hyperprior=True, side=False))
@@ -242,7 +250,7 @@ def test_a_stream_that_runs_out_is_noticed_at_once(fill, monkeypatch):
 
     monkeypatch.setattr(Tables, "bits", spy)
     with pytest.raises(BitstreamError, match="ends before its symbols do"):
-        coder.decode(fill * 2000, (700, 700))  # 2.9 million symbols
+        coder.decode(STATE + fill * 2000, (700, 700))  # 2.9 million symbols
     assert sum(read) <= 3 * 2**15
 
 
@@ -260,7 +268,7 @@ def test_what_lies_behind_the_symbols_is_noticed():
 def test_a_stream_of_a_mebibyte_takes_little_memory():
     tracemalloc.start()
     try:
-        Reader(bytes(2**20), 2**26)
+        Reader(STATE + bytes(2**20), 2**26)
         assert tracemalloc.get_traced_memory()[1] < 48 * 2**20
     finally:
         tracemalloc.stop()
