@@ -25,8 +25,8 @@ import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from tcc.codec.fields import Fields, varint
 from tcc.codec.geometry import Size
 from tcc.errors import BitstreamError
 
@@ -39,7 +39,6 @@ _VERSION = 1
 _LAYERS = ("base", "enhancement")
 _TRIAL_BYTES, _WEIGHTS_BYTES = 4, 2
 _CHECKSUM_BYTES = 4
-_VARINT_BYTES = 5  # at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ def unpack(
         BitstreamError: the file is of another format or version, damaged, cut off or too long, or
             has fewer layers.
     """
-    return _parse(_Reader(io.BytesIO(data), len(data), name), layers, max_pixels)
+    return _parse(Fields(io.BytesIO(data), len(data), name), layers, max_pixels)
 
 
 def read(path: Path, *, layers: int | None = None, max_pixels: int = MAX_PIXELS) -> Container:
@@ -135,7 +134,7 @@ def read(path: Path, *, layers: int | None = None, max_pixels: int = MAX_PIXELS)
         if not stat.S_ISREG(found.st_mode):  # a pipe would wait, a device never end
             raise BitstreamError(f"{path}: is a folder or device; expected a .tcc file")
         with path.open("rb", buffering=0) as file:  # a buffer would read on behind the base
-            return _parse(_Reader(file, found.st_size, str(path)), layers, max_pixels)
+            return _parse(Fields(file, found.st_size, str(path)), layers, max_pixels)
     except FileNotFoundError:
         raise BitstreamError(f"{path}: there is no such file") from None
     except OSError as error:
@@ -148,123 +147,66 @@ def overhead(container: Container) -> tuple[int, ...]:
     return len(_head(container)) + _CHECKSUM_BYTES, *(_CHECKSUM_BYTES for _ in above)
 
 
-class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes | None: ...
-
-
-class _Reader:
-    """A file from its begin on, field by field; ``checksum``: of what was read."""
-
-    def __init__(self, stream: _Stream, size: int, name: str):
-        self._stream = stream
-        self._size = size
-        self._at = 0
-        self._name = name
-        self.checksum = 0
-
-    @property
-    def left(self) -> int:
-        """Bytes of the file that were not read."""
-        return self._size - self._at
-
-    def error(self, message: str) -> BitstreamError:
-        return BitstreamError(f"{self._name}: {message}")
-
-    def raw(self, count: int, field: str) -> bytes:
-        """The next bytes, which no checksum is of."""
-        # the size first: memory is taken for what is asked, not for what is there
-        if count <= self.left:
-            found = self._stream.read(count) or b""
-            if len(found) == count:
-                self._at += count
-                return found
-            self._size = self._at + len(found)  # it was cut off since it was opened
-        raise self.error(
-            f"is cut off in the {field}: it has {self._size} bytes of at least "
-            f"{self._at + count}; copy it again"
-        )
-
-    def take(self, count: int, field: str) -> bytes:
-        found = self.raw(count, field)
-        self.checksum = zlib.crc32(found, self.checksum)
-        return found
-
-    def varint(self, field: str) -> int:
-        value = 0
-        for place in range(_VARINT_BYTES):
-            (byte,) = self.take(1, field)
-            value |= (byte & 0x7F) << 7 * place
-            if byte < 0x80:
-                if place and not byte:
-                    raise self.error(
-                        f"{field} {value} takes {place + 1} bytes, more than it needs; "
-                        "the file is damaged, copy it again"
-                    )
-                return value
-        raise self.error(
-            f"{field} takes more than {_VARINT_BYTES} bytes; the file is damaged, copy it again"
-        )
-
-    def payload(self, layer: str, length: int | None) -> bytes:
-        """The checksum and payload of a layer; of length None, it is the rest of the file."""
-        expected = int.from_bytes(self.raw(_CHECKSUM_BYTES, f"checksum of the {layer}"), "little")
-        length = self.left if length is None else length
-        if fault := _length_fault(layer, length):
-            raise self.error(f"{fault}; the file is damaged, copy it again")
-        found = self.take(length, f"payload of the {layer}")
-        if self.checksum != expected:
-            raise self.error(
-                f"{layer} layer is damaged: its checksum is {self.checksum:08x}, it should be "
-                f"{expected:08x}; copy the file again"
-                + (", or decode the base alone" if layer != _LAYERS[0] else "")
-            )
-        return found
-
-
-def _parse(reader: _Reader, wanted: int | None, max_pixels: int) -> Container:
+def _parse(fields: Fields, wanted: int | None, max_pixels: int) -> Container:
     assert wanted in (None, 1, 2)
-    magic = reader.take(len(_MAGIC), "magic")
+    magic = fields.take(len(_MAGIC), "magic")
     if magic != _MAGIC:
-        raise reader.error(f"magic is {magic!r}, a .tcc file begins with {_MAGIC!r}")
-    version, count = divmod(reader.take(1, "version")[0], 16)
+        raise fields.error(f"magic is {magic!r}, a .tcc file begins with {_MAGIC!r}")
+    version, count = divmod(fields.take(1, "version")[0], 16)
     if version > _VERSION:
-        raise reader.error(
+        raise fields.error(
             f"version is {version}, this tcc reads {_VERSION}: written by a newer tcc; update tcc"
         )
     if version != _VERSION:
-        raise reader.error(
+        raise fields.error(
             f"version is {version}, this tcc reads {_VERSION}; the file is damaged, copy it again"
         )
     if not 1 <= count <= len(_LAYERS):
-        raise reader.error(
+        raise fields.error(
             f"number of layers is {count}, 1 or 2 are allowed; the file is damaged, copy it again"
         )
-    size = reader.varint("height"), reader.varint("width")
+    size = fields.varint("height"), fields.varint("width")
     if fault := _size_fault(size):
-        raise reader.error(f"{fault}; the file is damaged, copy it again")
+        raise fields.error(f"{fault}; the file is damaged, copy it again")
     if (pixels := size[0] * size[1]) > max_pixels:
-        raise reader.error(
+        raise fields.error(
             f"size is {size[0]}×{size[1]} ({pixels} pixels), asked for were {max_pixels} pixels at "
             "most: raise --max-pixels if you trust the file"
         )
     model = ModelId(
-        trial=reader.take(_TRIAL_BYTES, "trial id"),
-        weights=reader.take(_WEIGHTS_BYTES, "weights' hash"),
+        trial=fields.take(_TRIAL_BYTES, "trial id"),
+        weights=fields.take(_WEIGHTS_BYTES, "weights' hash"),
     )
-    layers = [reader.payload(_LAYERS[0], reader.varint("length of the base"))]
-    if count == 1 and reader.left:
-        raise reader.error(
-            f"bytes behind the base are {reader.left}, none are allowed in a file of one layer; "
+    layers = [_payload(fields, _LAYERS[0], fields.varint("length of the base"))]
+    if count == 1 and fields.left:
+        raise fields.error(
+            f"bytes behind the base are {fields.left}, none are allowed in a file of one layer; "
             "the file is damaged, copy it again"
         )
     if wanted is not None and wanted > count:
-        raise reader.error(
+        raise fields.error(
             f"number of layers is {count}, {wanted} were asked for: the file has no enhancement; "
             "decode the base alone"
         )
     if min(count, wanted or count) == 2:
-        layers.append(reader.payload(_LAYERS[1], None))
+        layers.append(_payload(fields, _LAYERS[1], None))
     return Container(size=size, model=model, layers=tuple(layers))
+
+
+def _payload(fields: Fields, layer: str, length: int | None) -> bytes:
+    """The checksum and payload of a layer; of length None, it is the rest of the file."""
+    expected = int.from_bytes(fields.raw(_CHECKSUM_BYTES, f"checksum of the {layer}"), "little")
+    length = fields.left if length is None else length
+    if fault := _length_fault(layer, length):
+        raise fields.error(f"{fault}; the file is damaged, copy it again")
+    found = fields.take(length, f"payload of the {layer}")
+    if fields.checksum != expected:
+        raise fields.error(
+            f"{layer} layer is damaged: its checksum is {fields.checksum:08x}, it should be "
+            f"{expected:08x}; copy the file again"
+            + (", or decode the base alone" if layer != _LAYERS[0] else "")
+        )
+    return found
 
 
 def _head(container: Container) -> bytes:
@@ -275,20 +217,11 @@ def _head(container: Container) -> bytes:
         (
             _MAGIC,
             bytes([_VERSION << 4 | len(container.layers)]),
-            *(_varint(height), _varint(width)),
+            *(varint(height), varint(width)),
             *(container.model.trial, container.model.weights),
-            _varint(len(container.layers[0])),
+            varint(len(container.layers[0])),
         )
     )
-
-
-def _varint(value: int) -> bytes:
-    """LEB128: 7 bits a byte, the lowest first, the high bit where another byte follows."""
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*written, value])
 
 
 def _size_fault(size: Size) -> str | None:

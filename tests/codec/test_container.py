@@ -26,6 +26,7 @@ from tcc.codec.container import (
     read,
     unpack,
 )
+from tcc.codec.fields import Fields
 from tcc.errors import BitstreamError
 
 TRIAL, SHA256 = "4f2a90c17be3d856", "c0ffee" + 58 * "1"
@@ -275,14 +276,14 @@ def test_the_base_needs_nothing_of_what_follows_it(behind, tmp_path):
 
 def test_nothing_behind_the_base_is_read(tmp_path, monkeypatch):
     counted = []
-    raw = room._Reader.raw
+    raw = Fields.raw
 
     def spy(self, count, field):
         found = raw(self, count, field)
         counted.append(os.lseek(self._stream.fileno(), 0, os.SEEK_CUR))  # with what is buffered
         return found
 
-    monkeypatch.setattr(room._Reader, "raw", spy)
+    monkeypatch.setattr(Fields, "raw", spy)
     file = tmp_path / "a.tcc"
     file.write_bytes(pack(SMALL))
     os.truncate(file, 2**33)  # a hole: takes no disk

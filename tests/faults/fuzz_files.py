@@ -201,7 +201,7 @@ class Decoder:
         import torch
 
         from tcc.trial import files
-        from tcc.trial.files import decoding, stored
+        from tcc.trial.files import decoders, stored
         from tcc.trial.files.headroom import Headroom
 
         def found_out(using: Any, model: Any, coders: Any) -> Headroom:
@@ -212,7 +212,7 @@ class Decoder:
 
         known: dict[str, Headroom] = {}
         torch.set_num_threads(1)
-        stored.load, decoding.Headroom = cache(stored.load), found_out
+        stored.load, decoders.Headroom = cache(stored.load), found_out
         self._files, self._folder = files, folder
         self._in, self._out = (folder / f"{name}-{os.getpid()}" for name in ("in", "out"))
         for path in (self._in, self._out):
