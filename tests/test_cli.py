@@ -198,7 +198,7 @@ def test_images_to_files_and_back(tmp_path, tiny_plan):
     done = tcc("decode", "coded", "-o", "few", "--max-pixels", "400", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout.startswith("decoded 1 file: ")
-    title, *lines = done.stderr.splitlines()
+    title, *lines = done.stderr.splitlines()[-3:]  # before, libraries may warn
     assert title == "tcc: 2 of 3 could not be decoded:"
     assert "coded/a.tcc: magic is b'no'" in lines[0]
     assert "coded/b.tcc: size is 37×50 (1850 pixels), asked for were 400" in lines[1]
