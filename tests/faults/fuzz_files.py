@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import select
@@ -174,13 +175,14 @@ def _write_escapes(id: str, folder: Path) -> None:
         return
     model, parts = stored.load(found), originals[0]
     *_, coder = model.coders().values()
-    cells = 4, 3
+    scale = found.record.trial.recipe.train.scale
+    cells = tuple(math.ceil(scale * side / 16) for side in parts.size)
     latent = torch.full((1, coder.entropy.head.out_channels // 2, *cells), 1e6)
     side = None
     if len(parts.layers) > 1 and coder._tower is not None:
         side = model.coders()["base"].decode(parts.layers[0], cells)
     payload = coder.encode(latent, latent, side)
-    forged = Parts(size=(64, 48), model=parts.model, layers=(*parts.layers[:-1], payload))
+    forged = Parts(size=parts.size, model=parts.model, layers=(*parts.layers[:-1], payload))
     assert ModelId.of(id, found.record.training.checkpoint_sha256) == found.model_id
     (folder / "escapes" / f"{id}.tcc").write_bytes(forged.file())
 
@@ -358,6 +360,8 @@ def fuzz(
         ]
         for share in shares:
             share.result()
+    if figures.grown_mib * MEBIBYTE > ROOM:
+        figures.wrong.append(f"a process has grown by {figures.grown_mib:.0f} MiB over its files")
     return figures
 
 
