@@ -9,6 +9,7 @@ Exit codes: 0 all done; 1 some trial failed or was skipped; 2 bad input; 130 int
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import click
@@ -21,6 +22,8 @@ from tcc.errors import TccError
 
 def main() -> NoReturn:
     """Runs the command line; whatever is wrong with the input is one message, no traceback."""
+    if not sys.warnoptions:  # what torch will give up one day is no user's business
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b")
     try:
         code = cli.main(prog_name="tcc", standalone_mode=False)
     except TccError as error:
