@@ -130,7 +130,12 @@ def _row(pmf: Sequence[float], lowest: int) -> Row:
     """CompressAI's own rounding leaves what is left over to the escape, up to 0.2 % of it all."""
     shares = [*pmf, max(1 - sum(pmf), 0.0)]
     counts = [max(1, round(share * 2**PRECISION)) for share in shares]
-    counts[counts.index(max(counts))] += 2**PRECISION - sum(counts)
+    most = max(counts)
+    if 2 * (sum(counts) - 2**PRECISION) > most:  # a wide row: what its tails have too much, all pay
+        left = (2**PRECISION - len(shares)) / sum(shares)
+        counts = [1 + int(share * left) for share in shares]
+        most = max(counts)
+    counts[counts.index(most)] += 2**PRECISION - sum(counts)
     return Row(cdf=[0, *accumulate(counts)], lowest=lowest)
 
 

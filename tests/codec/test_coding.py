@@ -18,7 +18,7 @@ from tcc.codec.context import CONTEXTS
 from tcc.codec.entropy import EntropyModel
 from tcc.codec.gaussian import SCALE_TABLE, quantize_parameters, scale_index
 from tcc.codec.rows import Rows
-from tcc.codec.streams import Reader
+from tcc.codec.streams import Reader, Writer
 from tcc.codec.tables import LARGEST, Tables, gaussian_tables, row_of
 from tcc.errors import BitstreamError
 
@@ -155,6 +155,26 @@ def test_what_cannot_be_coded_is_refused(bad):
     y[0, 1, 1, 0] = bad
     with pytest.raises(BitstreamError, match="latent y holds"):
         LatentCoder(model("none", hyperprior=False, side=False)).encode(y, y.round())
+
+
+@pytest.mark.parametrize("scale", [1, 40, 90, 360, 2000])
+def test_the_rows_of_a_wide_prior_are_sound(scale):
+    def likelihood(reach):
+        edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
+        return torch.sigmoid(edges / scale).diff()[None]
+
+    table = tables.prior_tables(likelihood)
+    row = table.rows[1]
+    assert row.cdf[0] == 0
+    assert row.cdf[-1] == 2**16
+    assert all(low < high for low, high in pairwise(row.cdf))
+    symbols = torch.arange(-5 * scale, 5 * scale, max(1, scale // 50))
+    numbers = torch.ones_like(symbols)
+    writer = Writer()
+    writer.write(symbols, numbers, table)
+    reader = Reader(writer.close(), len(symbols))
+    assert torch.equal(reader.read(numbers, table), symbols)
+    reader.close()
 
 
 @pytest.mark.parametrize("state", [0, 2**31 - 1, 2**63])
