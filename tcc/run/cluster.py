@@ -41,6 +41,7 @@ LOCAL = {
 }
 AUTOSCALER_CONFIG = "~/ray_bootstrap_config.yaml"  # where `ray up` leaves it on the head node
 ANSWER_WITHIN_S = 10.0
+CLIENT_TRIES = 4  # Ray forks a client's server from a busy process on the head: some die of it
 VITAL = ("raylet", "gcs_server")
 GO_ON = "what was done is kept, the same command goes on from there"
 
@@ -131,7 +132,13 @@ def _init(ray: Any, address: str) -> None:
         own = {name: value for name, value in os.environ.items() if name.startswith("TCC_")}
         options["runtime_env"] = {"env_vars": DRIVER | WORKER | own}
     with _silent_stderr():
-        ray.init(address, **options)
+        for more in reversed(range(CLIENT_TRIES if address.startswith("ray://") else 1)):
+            try:
+                ray.init(address, **options)
+                return
+            except ConnectionError:
+                if not more:
+                    raise
 
 
 @contextmanager

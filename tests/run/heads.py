@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STARTED: list[subprocess.Popen[str]] = []
-PATIENT = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "200"}  # 30 s are few on a busy machine
+WHOLE = {"GRPC_ENABLE_FORK_SUPPORT": "0"}  # or one in a few clients' servers dies as it is forked
 RAY = str(Path(sys.executable).with_name("ray"))
 DRIVER = """
 import sys
@@ -120,8 +120,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def started_head() -> Iterator[Head]:
-    """`ray start --head` as a user starts it, ended by its own process id."""
+def started_head(more: Mapping[str, str] = WHOLE) -> Iterator[Head]:
+    """`ray start --head` as a user starts it, ended by its own process id; ``more``: of its
+    environment."""
     gcs, jobs, client, agent = (free_port() for _ in range(4))
     token = secrets.token_hex(32)
     made = Head(
@@ -141,7 +142,7 @@ def started_head() -> Iterator[Head]:
                 ),
                 f"--dashboard-agent-listen-port={agent}",
             ],
-            env={**made.environment(token), **PATIENT},
+            env={**made.environment(token), **more},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

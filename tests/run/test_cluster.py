@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_trials import ATTEMPT, attempts, make_plan, make_trial, steps
-from heads import DRIVER, RAY, Head, start, wait_until
+from heads import DRIVER, RAY, WHOLE, Head, start, started_head, wait_until
 
 from tcc.errors import ClusterError
 from tcc.run import run_plan
@@ -30,6 +32,25 @@ def test_a_run_joins_a_cluster_that_wants_a_token(head: Head, how: str, tmp_path
     assert "3 done" in out
     assert err == ""
     assert out.count(" running ") == 3
+
+
+def test_a_client_tries_again_when_its_server_on_the_head_dies(tmp_path: Path) -> None:
+    """As happens where Ray forks it from a process with busy threads."""
+    (tmp_path / "bin").mkdir()
+    bash = tmp_path / "bin" / "bash"  # what a client's server is started through
+    bash.write_text(f"""#!/bin/sh
+case "$*" in *specific-server*) mkdir {tmp_path}/died 2>/dev/null && exit 1 ;; esac
+exec {shutil.which("bash")} "$@"
+""")
+    bash.chmod(0o755)
+    quickly = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "20"}
+    with started_head(WHOLE | quickly | {"PATH": f"{bash.parent}:{os.environ['PATH']}"}) as head:
+        driver = head.start(tmp_path / "store", address=head.client)
+        out, err = driver.communicate()
+    assert (tmp_path / "died").is_dir()
+    assert driver.returncode == 0, err
+    assert "3 done" in out
+    assert err == ""
 
 
 def test_a_wrong_token_is_refused_in_words(head: Head, tmp_path: Path) -> None:
