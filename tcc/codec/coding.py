@@ -156,10 +156,8 @@ class LatentCoder:
 
     def _passes(self, size: Size, device: torch.device) -> Iterator[Cells]:
         context = self.entropy.context
-        for mask in context.passes(*size):
-            rows, columns = (index.to(device) for index in mask.nonzero(as_tuple=True))
-            if len(rows):
-                yield Cells(rows, columns, context.blind(rows, columns))
+        for rows, columns in context.passes(*size):
+            yield Cells(rows.to(device), columns.to(device), context.blind(rows, columns))
 
 
 def _together(passes: Iterable[Cells]) -> Iterator[Cells]:

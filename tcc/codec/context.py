@@ -39,8 +39,11 @@ class ContextModel(nn.Module, ABC):
         """ŷ (B, C, h, w) → (B, out_features, h, w), for all passes at once."""
 
     @abstractmethod
-    def passes(self, height: int, width: int) -> Iterator[Tensor]:
-        """Bool masks (h, w) of the cells coded in each pass, in coding order; each cell once."""
+    def passes(self, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Row and column, int64 (n) each, of the cells of each pass, in coding order.
+
+        Each cell comes once; a pass has n ≥ 1.
+        """
 
     def blind(self, rows: Tensor, columns: Tensor) -> bool:
         """Whether the cells of this pass get zeros for features."""
@@ -57,8 +60,8 @@ class NoContext(ContextModel):
     def forward(self, y_hat: Tensor) -> Tensor:
         return y_hat[:, :0]
 
-    def passes(self, height: int, width: int) -> Iterator[Tensor]:
-        yield torch.ones(height, width, dtype=torch.bool)
+    def passes(self, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+        yield _cells(torch.ones(height, width))
 
 
 class MaskedContext(ContextModel):
@@ -73,13 +76,15 @@ class MaskedContext(ContextModel):
     def forward(self, y_hat: Tensor) -> Tensor:
         return self.conv(y_hat / LATENT_GAIN)
 
-    def passes(self, height: int, width: int) -> Iterator[Tensor]:
+    def passes(self, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
         # A cell reaches two columns to the right in the row above, so cells on the line
         # column + 3·row = constant do not see one another: w + 3(h−1) passes instead of h·w.
-        rows, columns = torch.arange(height)[:, None], torch.arange(width)
-        line = columns + (KERNEL // 2 + 1) * rows
-        for step in range(int(line.max()) + 1):
-            yield line == step
+        slope = KERNEL // 2 + 1
+        for line in range(width + slope * (height - 1)):
+            first = max(0, -((width - 1 - line) // slope))
+            rows = torch.arange(first, min(height - 1, line // slope) + 1)
+            if len(rows):  # a line may lie between the columns of an image of one or two
+                yield rows, line - slope * rows
 
 
 class CheckerboardContext(ContextModel):
@@ -95,13 +100,14 @@ class CheckerboardContext(ContextModel):
         _keep_out_of_checkpoints(self.conv)
 
     def forward(self, y_hat: Tensor) -> Tensor:
-        _, others = self.passes(*y_hat.shape[-2:])
-        return self.conv(y_hat / LATENT_GAIN) * others.to(y_hat.device)
+        others = _odd(*y_hat.shape[-2:]).to(y_hat.device)
+        return self.conv(y_hat / LATENT_GAIN) * others
 
-    def passes(self, height: int, width: int) -> Iterator[Tensor]:
-        anchors = (torch.arange(height)[:, None] + torch.arange(width)) % 2 == 0
-        yield anchors
-        yield ~anchors
+    def passes(self, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+        others = _odd(height, width)
+        yield _cells(1 - others)
+        if height * width > 1:
+            yield _cells(others)
 
     def blind(self, rows: Tensor, columns: Tensor) -> bool:
         return int(rows[0] + columns[0]) % 2 == 0
@@ -123,6 +129,17 @@ def build_context(name: str, latent: int) -> ContextModel:
     if name not in CONTEXTS:
         raise UnknownNameError(unknown("context model", name, tuple(CONTEXTS)))
     return CONTEXTS[name](latent)
+
+
+def _odd(height: int, width: int) -> Tensor:
+    """1 where row and column add up to an odd number, int64 (h, w)."""
+    return (torch.arange(height)[:, None] + torch.arange(width)) % 2
+
+
+def _cells(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of what is not 0 in (h, w)."""
+    rows, columns = chosen.nonzero(as_tuple=True)
+    return rows, columns
 
 
 class _Causal(MaskedConv2d):

@@ -42,6 +42,7 @@ _MARGIN = 1.0  # guesses; under drawn weights no error of 10⁵ was above 0.4, t
 _CHECKED = 64  # one cell of so many is computed again, however far it lies from all edges
 _RUN = 128  # products that float32 adds up at a time: the longer a sum, the larger its error
 _FEW = 64  # cells; fewer take as long in float32, as most of it is reading the weights
+_WHOLE = 32  # cells; oneDNN keeps what it prepared for every number of cells that it has seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class Rows:
         return _rounded(self._exact.steps(hidden, hidden.new_zeros(1, 1), latent, cells)[0])
 
     def _many(self, latent: Latent, cells: Cells, known: Known) -> Tensor:
-        found, guess = self._fast(latent, cells, known)
+        filled = cells.at(_filled(len(cells), cells.rows.device))
+        found, guess = (given[: len(cells)] for given in self._fast(latent, filled, known))
         margin = _MARGIN * guess
         again = ~((found - found.floor() - 0.5).abs() > margin).all(1)  # nor is NaN beyond it
         again[::_CHECKED] = True
@@ -253,6 +255,11 @@ def _head(head: nn.Conv2d, dtype: torch.dtype) -> _Layer:
     shift = head.bias.new_tensor([0.0, -math.log(SCALE_MIN) / level]).repeat_interleave(channels)
     weight, bias = scale[:, None] * head.weight.flatten(1), scale * head.bias + shift
     return _Layer(weight, bias, dtype, own=True)
+
+
+def _filled(count: int, device: torch.device) -> Tensor:
+    """0 … count − 1, the last one again up to a multiple of `_WHOLE`."""
+    return torch.arange(-(-count // _WHOLE) * _WHOLE, device=device).clamp_(max=count - 1)
 
 
 def _rounded(steps: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ def _moved(context, y_hat, row, column):
 def _pass_of(context):
     """The number of the pass that codes each cell."""
     number = torch.full((HEIGHT, WIDTH), -1)
-    for index, mask in enumerate(context.passes(HEIGHT, WIDTH)):
-        assert (number[mask] == -1).all()  # no cell twice
-        number[mask] = index
+    for index, cells in enumerate(context.passes(HEIGHT, WIDTH)):
+        assert (number[cells] == -1).all()  # no cell twice
+        number[cells] = index
     assert (number >= 0).all()  # every cell once
     return number
 
@@ -47,8 +47,9 @@ def test_masked_sees_all_of_its_window_that_comes_before_in_raster_order(latent)
 def test_checkerboard_anchors_see_nothing_and_the_others_see_anchors_alone(latent):
     context = build_context("checkerboard", LATENT)
     y_hat = latent(1, LATENT, HEIGHT, WIDTH)
-    anchors, others = context.passes(HEIGHT, WIDTH)
     rows, columns = torch.arange(HEIGHT)[:, None], torch.arange(WIDTH)
+    others = _pass_of(context) == 1
+    anchors = ~others
     assert torch.equal(anchors, (rows + columns) % 2 == 0)
     for row, column in CELLS:
         near = ((rows - row).abs() <= 2) & ((columns - column).abs() <= 2)
@@ -60,6 +61,15 @@ def test_checkerboard_anchors_see_nothing_and_the_others_see_anchors_alone(laten
 def test_masked_needs_few_passes():
     passes = list(build_context("masked", LATENT).passes(32, 48))
     assert len(passes) == 48 + 3 * 31
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 9), (9, 1), (4, 2), (5, 3), (3, 11)])
+def test_passes_of_odd_sizes_hold_each_cell_once_and_none_is_empty(name, size):
+    passes = list(build_context(name, LATENT).passes(*size))
+    assert all(len(rows) == len(columns) > 0 for rows, columns in passes)
+    cells = [cell for rows, columns in passes for cell in zip(rows.tolist(), columns.tolist())]
+    assert sorted(cells) == [(row, column) for row in range(size[0]) for column in range(size[1])]
 
 
 def test_no_context_has_no_features(latent):

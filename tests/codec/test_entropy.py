@@ -64,10 +64,11 @@ def test_symbols_of_a_pass_do_not_depend_on_later_symbols(context, hyperprior):
     conditioning = model.conditioning((5, 6), z_hat, torch.randn(1, SIDE, 5, 6))
     whole = model.parameters_of(y_hat, conditioning)
     decoded = torch.full_like(y_hat, 77.0)
-    for mask in model.context.passes(5, 6):
+    for cells in model.context.passes(5, 6):
         for part, all_at_once in zip(model.parameters_of(decoded, conditioning), whole):
-            assert torch.allclose(part[..., mask], all_at_once[..., mask], rtol=1e-5, atol=1e-6)
-        decoded[..., mask] = y_hat[..., mask]
+            at_once = all_at_once[..., *cells]
+            assert torch.allclose(part[..., *cells], at_once, rtol=1e-5, atol=1e-6)
+        decoded[..., *cells] = y_hat[..., *cells]
     assert torch.equal(decoded, y_hat)
 
 
@@ -76,8 +77,8 @@ def test_one_symbol_moves_exactly_the_parameters_of_later_cells(context):
     model = _model(context, False).eval()
     _, y_hat = _latents(batch=1)
     number = torch.zeros(5, 6, dtype=torch.int64)
-    for index, mask in enumerate(model.context.passes(5, 6)):
-        number[mask] = index
+    for index, cells in enumerate(model.context.passes(5, 6)):
+        number[cells] = index
     before = torch.cat(model.parameters_of(y_hat, model.conditioning((5, 6))))
     for row, column in itertools.product(range(5), range(6)):
         changed = y_hat.clone()

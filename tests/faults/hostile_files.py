@@ -281,8 +281,10 @@ def _large(all: Hostiles, chance: random.Random) -> bytes:
     """Any payload at a size up to the limit."""
     parts = all.any_parts(chance)
     count, old = _some_bytes(chance), parts.layers[-1]
+    state = chance.randrange(2**31, 2**63).to_bytes(8, "little")  # as a coder ends
     payload = chance.choice(
-        (b"", bytes(8), chance.randbytes(count), bytes(count), b"\xff" * count, old)
+        (b"", bytes(8), bytes(count), b"\xff" * count, old, chance.randbytes(count))
+        + (state + bytes(count), state + b"\xff" * count, state + chance.randbytes(count))
         + ((old * (count // len(old) + 1),) if old else ())
     )
     layers = (payload,) * len(parts.layers) if chance.random() < 0.5 else parts.layers
