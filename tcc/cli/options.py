@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,3 +21,10 @@ out_option = click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write to."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+
+
+def running(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """What the verbs take that run the trials of a spec."""
+    for add in (json_option, address_option, store_option, overrides_argument, spec_argument):
+        verb = add(verb)
+    return verb

@@ -13,6 +13,7 @@ from tcc.cli.options import (
     address_option,
     json_option,
     overrides_argument,
+    running,
     spec_argument,
     store_option,
     study_argument,
@@ -74,11 +75,7 @@ def plan(
 
 
 @click.command()
-@spec_argument
-@overrides_argument
-@store_option
-@address_option
-@json_option
+@running
 def run(
     spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
 ) -> int:
@@ -107,11 +104,7 @@ def run(
 
 
 @click.command()
-@spec_argument
-@overrides_argument
-@store_option
-@address_option
-@json_option
+@running
 def evaluate(
     spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
 ) -> int:
