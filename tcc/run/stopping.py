@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SAME_WITHIN_S = 1.0  # `uv run` passes on a signal that its whole process group got: it comes twice
+from tcc.signals import is_another
 
 
 class Ended(BaseException):
@@ -73,8 +73,7 @@ class Stopping:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: Any) -> None:
-        now = time.monotonic()
         if self._heard_at is None and self.cause is None:
-            self._heard_at = now
-        elif self._heard_at is None or now - self._heard_at > SAME_WITHIN_S:
+            self._heard_at = time.monotonic()
+        elif self._heard_at is None or is_another(self._heard_at):
             raise KeyboardInterrupt

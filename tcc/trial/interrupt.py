@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-Stop = Callable[[], bool]  # whether to save and end; asked where a trial can
+from tcc.signals import is_another
 
-SAME_WITHIN_S = 1.0  # `uv run` passes on a signal that its whole process group got: it comes twice
+Stop = Callable[[], bool]  # whether to save and end; asked where a trial can
 
 _HEARD = b"interrupted: ends after this step; interrupt again to end at once\n"
 _UNHANDLED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -35,12 +35,11 @@ def asked_by_signals() -> Iterator[Stop]:
     asked: list[float] = []  # when
 
     def ask(_number: int, _frame: Any) -> None:
-        now = time.monotonic()
         if asked:
-            if now - asked[0] > SAME_WITHIN_S:
+            if is_another(asked[0]):
                 raise KeyboardInterrupt
             return
-        asked.append(now)
+        asked.append(time.monotonic())
         with suppress(OSError):  # a closed terminal
             os.write(2, _HEARD)  # a stream could be in the midst of another message
 

@@ -16,7 +16,7 @@ from fake_trials import steps
 from heads import DRIVER, RAY, Head, start, wait_until
 
 from tcc.records import RunRecord
-from tcc.run.stopping import SAME_WITHIN_S
+from tcc.signals import SAME_WITHIN_S
 from tcc.stores import open_store
 
 pytestmark = [

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from tcc import signals
 from tcc.errors import StoreError
-from tcc.run import stopping as stopping_module
 from tcc.run.stopping import Ended, Stopping
 
 
@@ -24,7 +24,7 @@ def test_nothing_stops_by_itself() -> None:
 
 
 def test_a_first_signal_tells_once_and_a_second_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping_module, "SAME_WITHIN_S", -1.0)
+    monkeypatch.setattr(signals, "SAME_WITHIN_S", -1.0)
     heard = Heard()
     before = signal.getsignal(signal.SIGTERM)
     with heard.stopping.on_signals():

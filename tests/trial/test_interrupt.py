@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tcc.trial import interrupt
+from tcc import signals
 from tcc.trial.interrupt import asked_by_signals, heed_parent_alone
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,7 +23,7 @@ def handlers() -> list:
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_the_first_signal_asks_and_the_second_ends(first, second, capfd, monkeypatch):
-    monkeypatch.setattr(interrupt, "SAME_WITHIN_S", -1.0)
+    monkeypatch.setattr(signals, "SAME_WITHIN_S", -1.0)
     before = handlers()
     with asked_by_signals() as stop:
         assert not stop()
