@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -17,6 +18,7 @@ from tcc.formats.sample import Batch
 GIB = 2**30
 PROC = Path("/proc/self")
 CGROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 2**60  # bytes; the first version of control groups says "no limit" by a number
 _SAYINGS = (  # of the many that are no error of a kind of their own
     "can't allocate memory",  # torch's allocator on the CPU
     "not enough memory",
@@ -81,28 +83,51 @@ def _control_group() -> tuple[int, int] | None:
     return min(_control_groups(reclaimed=False), default=None)
 
 
+class _Version(NamedTuple):
+    """How a version of control groups names its files, and what a group can be made to give back:
+    copies of what is on the disk, and the kernel's own caches."""
+
+    limit: str
+    taken: str
+    reclaimable: tuple[str, ...]
+
+
+_FIRST = _Version(
+    "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")
+)
+_SECOND = _Version(
+    "memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")
+)
+
+
 def _control_groups(*, reclaimed: bool = True) -> Iterator[tuple[int, int]]:
     """Bytes that each control group of this process allows and that are taken of them; less those
     that the system takes back first, unless they are not to be ``reclaimed``."""
     with suppress(OSError):
         for line in (PROC / "cgroup").read_text().splitlines():
-            if not line.startswith("0::"):
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                root, version = CGROUPS, _SECOND
+            elif "memory" in controllers.split(","):
+                root, version = CGROUPS / "memory", _FIRST
+            else:
                 continue
-            inner = CGROUPS / line[3:].lstrip("/")
+            inner = root / path.lstrip("/")
             for folder in (inner, *inner.parents):
                 with suppress(OSError, ValueError):  # "max", or no such file: no limit
-                    limit, taken = (folder / f"memory.{x}" for x in ("max", "current"))
-                    found = int(limit.read_text()), int(taken.read_text())
-                    yield found[0], found[1] - (_cached(folder) if reclaimed else 0)
-                if folder == CGROUPS:
+                    limit, taken = (int((folder / x).read_text()) for x in version[:2])
+                    if limit < _UNLIMITED:
+                        yield limit, taken - (_cached(folder, version) if reclaimed else 0)
+                if folder == root:
                     break
 
 
-def _cached(group: Path) -> int:
-    """Bytes of files that a control group holds and nobody uses now."""
-    with suppress(OSError, KeyError, ValueError):
+def _cached(group: Path, version: _Version) -> int:
+    """Bytes that a control group holds and would give back."""
+    with suppress(OSError, ValueError):
         lines = (group / "memory.stat").read_text().splitlines()
-        return int(dict(line.split() for line in lines)["inactive_file"])
+        held = dict(line.split() for line in lines)
+        return sum(int(held.get(name, 0)) for name in version.reclaimable)
     return 0
 
 

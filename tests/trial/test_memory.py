@@ -95,12 +95,43 @@ def test_what_is_left_is_the_least_of_what_limits(tmp_path, monkeypatch):
     assert memory.left() == 100_000
     (tmp_path / "pod" / "memory.stat").write_text("anon 5\ninactive_file 150000\n")
     assert memory.left() == 200_000
+    kept = "anon 5\nshmem 7\nslab_unreclaimable 9\ninactive_anon 3"
+    (tmp_path / "pod" / "memory.stat").write_text(
+        f"{kept}\ninactive_file 20000\nactive_file 5000\nslab_reclaimable 300\n"
+    )
+    assert memory.left() == 125_300
+    (tmp_path / "pod" / "memory.stat").write_text(f"{kept}\ninactive_file 150000\n")
     (proc / "statm").write_text("3 2 1\n")
     page = resource.getpagesize()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (5 * page, 5 * page))
     assert memory.left() == 2 * page
     monkeypatch.setattr(resource, "getrlimit", lambda _: (page, page))
     assert memory.left() == 0
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_control_groups_of_the_first_version_count(tmp_path, monkeypatch, inside):
+    """Within a container, the group's folder is the root, whatever the host calls it."""
+    proc, root = tmp_path / "self", tmp_path / "memory"
+    proc.mkdir()
+    (proc / "cgroup").write_text("7:cpu,cpuacct:/pod\n4:hugetlb,memory:/pod/box\n0::/pod/box\n")
+    monkeypatch.setattr(memory, "PROC", proc)
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    box = root if inside else root / "pod" / "box"
+    box.mkdir(parents=True)
+    unlimited = 2**63 - 4096
+    for folder, limit in {root: unlimited, box: 2 * memory.GIB}.items():
+        (folder / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        (folder / "memory.usage_in_bytes").write_text(f"{memory.GIB}\n")
+        (folder / "memory.stat").write_text(
+            "inactive_file 1\nactive_file 2\ntotal_inactive_file 3000\ntotal_active_file 400\n"
+        )
+    assert memory.left() == memory.GIB + 3400
+    said = memory.in_use(torch.device("cpu"))
+    assert said == "the CPU, with 1.00 of its control group's 2.00 GiB in use"
+    (box / "memory.limit_in_bytes").write_text(f"{unlimited}\n")
+    assert memory.left() is None
+    assert "control group" not in memory.in_use(torch.device("cpu"))
 
 
 class Small:
