@@ -26,6 +26,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", "
 _OPAQUE = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 _TRANSPARENT = ("LA", "PA", "RGBA", "RGBa", "RGBX")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
+_SIXTEEN_BIT_PGM = ("I", "PPM")  # as Pillow reads it, scaled to 16 bits
 _UPRIGHT = {  # EXIF orientation → what undoes it; not Pillow's own, which trips over broken EXIF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -120,24 +121,34 @@ def list_images(folder: Path) -> list[Path]:
     """The image files of a folder itself, not of its sub-folders, by name.
 
     Raises:
-        DataError: the folder is missing or holds no image.
+        DataError: the folder is missing, cannot be read or holds no image.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder")
-    with os.scandir(folder) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(SUFFIXES)
-            and not entry.name.startswith(".")
-            and not entry.is_dir()
-        )
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                entry.name
+                for entry in entries
+                if entry.name.lower().endswith(SUFFIXES)
+                and not entry.name.startswith(".")
+                and not _is_folder(entry)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{folder}: there is no such folder") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     if not names:
         raise DataError(
             f"{folder}: no image in this folder itself (sub-folders are not read); "
             f"images end in {', '.join(SUFFIXES)}"
         )
     return [folder / name for name in names]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: told by who reads it
+        return False
 
 
 @contextmanager
@@ -147,8 +158,6 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error.strerror})") from None
     except UnidentifiedImageError:
         what = "is not an image of a known format" if path.stat().st_size else "is empty"
         raise DataError(f"{path}: the file {what}") from None
@@ -161,6 +170,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         struct.error,
         Image.DecompressionBombError,
     ) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, not Pillow's
+            raise DataError(f"{path}: cannot be read as an image ({error.strerror})") from None
         raise DataError(
             f"{path}: cannot be read as an image, it may be truncated or corrupt ({error})"
         ) from error
@@ -190,7 +201,8 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode in _SIXTEEN_BITS:  # Pillow's own conversion clips at 255
+    if image.mode in _SIXTEEN_BITS or (image.mode, image.format) == _SIXTEEN_BIT_PGM:
+        # Pillow's own conversion clips at 255
         return Image.fromarray((np.array(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         over = image.convert("RGBA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -293,3 +294,59 @@ def test_pgm_is_listed_and_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 6), 7, np.uint8)).save(tmp_path / "grey.pgm")
     (path,) = image.list_images(tmp_path)
     assert (image.read_rgb(path) == 7).all()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_pgm_of_16_bits_is_read_as_a_png_of_them_is(tmp_path: Path, plain: bool) -> None:
+    pixels = np.random.default_rng(2).integers(0, 65536, (5, 7)).astype(">u2")
+    text = " ".join(map(str, pixels.flat)).encode()
+    begin = b"%s\n7 5\n65535\n" % (b"P2" if plain else b"P5")
+    (tmp_path / "a.pgm").write_bytes(begin + (text if plain else pixels.tobytes()))
+    _write_16_bit_png(tmp_path / "a.png", pixels[..., None])
+    as_png = image.read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.read_rgb(tmp_path / "a.pgm"), as_png)
+    np.testing.assert_array_equal(as_png[..., 0], pixels >> 8)
+    Image.fromarray(pixels.astype(np.int32)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=r"a\.tiff: pixel format I is not read"):  # 32 bits
+        image.read_rgb(tmp_path / "a.tiff")
+
+
+def test_ten_bits_of_a_pgm_are_scaled(tmp_path: Path) -> None:
+    pixels = np.array([[0, 511, 512, 1023]], ">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5\n4 1\n1023\n" + pixels.tobytes())
+    assert image.read_rgb(tmp_path / "a.pgm")[0, :, 0].tolist() == [0, 127, 128, 255]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    loop, long = tmp_path / "loop", tmp_path / ("n" * 300)
+    loop.symlink_to(loop)
+    for folder, why in ((loop, "levels of symbolic links"), (long, "File name too long")):
+        with pytest.raises(DataError, match=rf"{folder}: cannot be read \(.*{why}"):
+            image.list_images(folder)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match=r"a\.png: there is no such folder"):
+        image.list_images(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\)"):
+        image.list_images(tmp_path / "closed")
+
+
+def test_a_link_to_itself_is_told_by_who_reads_it(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        image.write_png(tmp_path / name, PIXELS)
+    loop = tmp_path / "b.png"
+    loop.symlink_to(loop)
+    assert image.list_images(tmp_path) == [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    with pytest.raises(DataError, match=r"b\.png: cannot be read as an image \(.*symbolic links"):
+        image.read_rgb(loop)
+
+
+def test_what_the_system_refuses_is_not_called_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 300}.png"
+    for read in (image.read_rgb, image.read_indices, image.read_uint16, image.image_size):
+        with pytest.raises(DataError, match=r"nn\.png: cannot be read as an image \(File name too"):
+            read(path)
