@@ -22,7 +22,7 @@ CHECKPOINT, LAST, STATE = "checkpoint.safetensors", "last.safetensors", "trainin
 ABANDONED_S = 86400.0  # after which an unfinished file has no writer any more
 
 _UNFINISHED = re.compile(r"\..+\.([0-9a-f]+)\.tmp")
-_PREVIEW = re.compile(r"\..+\.\d+-[0-9a-f]+")  # an unfinished one, as `formats` names it
+_PREVIEW = re.compile(r"\..+[.-]\d+-[0-9a-f]+")  # an unfinished one, as `formats` names it
 _LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 

@@ -217,14 +217,14 @@ def test_unfinished_previews_are_pruned_unless_their_writer_may_live(store, othe
     store.begin(make_trial())
     folder = store.preview_dir("aa11") / "ev1"
     folder.mkdir()
-    left = scratch_name(folder / "a.png")
-    for path in (left, folder / "a.png", folder / ".kept"):
+    left, older = scratch_name(folder / "a.png"), folder / ".a.png.77-0123abcd"
+    for path in (left, older, folder / "a.png", folder / ".kept"):
         path.write_bytes(bytes(50))
     process = other()
     process.ask("work", "aa11", "")
     assert store.prune("aa11") == 0
     process.ask("release")
-    assert store.prune("aa11") == 50
+    assert store.prune("aa11") == 100
     assert sorted(path.name for path in folder.iterdir()) == [".kept", "a.png"]
 
 
