@@ -401,13 +401,30 @@ def test_streams_are_decoded_before_a_picture_is_made(trained, images, tmp_path,
     assert events == ["_decode"] * 2 + ["forward"] * 3
 
 
-def test_what_cannot_all_be_written_is_taken_back(root, ids, images, tmp_path):
+def test_what_cannot_all_be_written_leaves_what_was_there(root, ids, images, tmp_path):
     ok(encode(ids["enhancement"], [images], tmp_path / "coded", store=root))
-    (tmp_path / "out" / "i3.enhancement.reconstruction.png").mkdir(parents=True)
-    outcome = decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=root)
+    out = tmp_path / "out"
+    (out / "i3.enhancement.reconstruction.png").mkdir(parents=True)
+    (out / "i3.base.depth.png").write_bytes(b"of an earlier command")
+    outcome = decode([tmp_path / "coded"], out, layer="all", store=root)
     assert [path.name for path in outcome.failed] == ["i3.tcc"]
-    left = [path.name for path in (tmp_path / "out").glob("i3.*")]
-    assert left == ["i3.enhancement.reconstruction.png"]
+    assert f"{out}/i3.enhancement.reconstruction.png: cannot be written" in outcome.complaint()
+    left = sorted(path.name for path in out.glob("i3.*"))
+    assert left == ["i3.base.depth.png", "i3.enhancement.reconstruction.png"]
+    assert (out / "i3.base.depth.png").read_bytes() == b"of an earlier command"
+    assert len(list(out.iterdir())) == 2 + 3 * (len(SIZES) - 1)
+
+
+def test_names_may_be_as_long_as_the_system_lets_them(root, ids, images, tmp_path):
+    long, longer = "n" * 240, "m" * 251
+    for name in (long, longer):
+        shutil.copy(images / "i3.png", images / f"{name}.png")
+    ok(encode(ids["base"], [images], tmp_path / "coded", store=root))
+    outcome = decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=root)
+    assert [path.stem for path in outcome.failed] == [longer, long]
+    said = f"/{long}.base.reconstruction.png: cannot be written (File name too long)"
+    assert said in outcome.complaint()
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(SIZES)
 
 
 @pytest.mark.parametrize("layer", [0, 1])

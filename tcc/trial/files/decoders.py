@@ -76,7 +76,7 @@ class Decoder:
     def write(
         self,
         made: Mapping[str, Sequence[Any]],
-        prefixes: Sequence[str],
+        prefixes: Sequence[Path],
         outputs: Sequence[list[Path]],
     ) -> None:
         """Writes what `predict` gave to PREFIX.TASK and a suffix, and adds the paths to the

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ import torch
 from tcc.codec import container
 from tcc.codec.container import Container, ModelId
 from tcc.errors import BitstreamError, TccError
+from tcc.formats import atomic
 from tcc.stores import open_store
 from tcc.trial.files import stored
 from tcc.trial.files.decoders import Decoders, File, Once
@@ -34,7 +33,7 @@ def decode(
     max_pixels: int = container.MAX_PIXELS,
 ) -> Outcome:
     """Writes ``out``/STEM.LAYER.TASK.png or .json of each file, and of all files in each folder.
-    All that is written of a file is, or none.
+    All that is written of a file is, or none: then what was there before stays.
 
     ``layer``: of `LAYERS`; of ``base``, nothing behind it is read. ``checkpoint``: the trial that
     the files must be of, see `stored.find`; by default it is looked for in the store.
@@ -81,23 +80,16 @@ def decode(
         # from the top, so that all streams are decoded before the first picture is made
         made = {name: loaded[name].predict(items, base) for name in reversed(loaded)}
         outputs: list[list[Path]] = [[] for _ in items]
-        with _all_or_none(outputs):
+        with atomic.all_or_none(out) as folder:
             for name, decoder in loaded.items():
-                decoder.write(made[name], [_prefix(item, name, out) for item in items], outputs)
-        return [item.coded(tuple(paths)) for item, paths in zip(items, outputs, strict=True)]
+                prefixes = [folder / f"{_stem(item.path)}.{name}" for item in items]
+                decoder.write(made[name], prefixes, outputs)
+        return [
+            item.coded(tuple(out / path.name for path in paths))
+            for item, paths in zip(items, outputs, strict=True)
+        ]
 
     return work_all(Outcome(verb="decoded"), paths, read, work)
-
-
-@contextmanager
-def _all_or_none(outputs: Sequence[list[Path]]) -> Iterator[None]:
-    """Takes back what was written, where not all could be."""
-    try:
-        yield
-    except BaseException:
-        for path in chain(*outputs):
-            path.unlink(missing_ok=True)
-        raise
 
 
 def _same(model: ModelId, given: Stored, layer: str) -> Stored:
@@ -143,10 +135,6 @@ def _refuse_other_layers(found: Container, top: Stored, layer: str) -> None:
             f"layers are {len(found.layers)}, files of trial {top.name} have {top.num_layers}: it "
             "was not written with it"
         )
-
-
-def _prefix(item: File, layer: str, out: Path) -> str:
-    return str(out / f"{_stem(item.path)}.{layer}")
 
 
 def _stem(path: Path) -> str:
