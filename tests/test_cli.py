@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 SMOKE = Path(__file__).parents[1] / "sweeps" / "smoke.yaml"
+LONG = "n" * 300  # letters, more than a file's name may have
 
 
 def tcc(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -71,6 +72,9 @@ def test_a_wrong_spec_is_exit_2_with_every_problem_and_its_line(tmp_path):
         ("decode", "a.tcc", "-o", "out"),
         ("decode", "a.tcc", "-o", "out", "--layer", "bases"),
         ("decode", "a.tcc", "-o", "out", "--checkpoint", "ffffffff"),
+        ("decode", LONG, "-o", "out"),
+        ("decode", "a.tcc", "-o", "out", "--checkpoint", LONG),
+        ("encode", LONG, "a.png", "-o", "out"),
         ("frobnicate",),
         ("run", SMOKE, "--store", "/proc/no/store"),
         ("trial", SMOKE, "ffffffff"),

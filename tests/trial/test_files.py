@@ -273,6 +273,26 @@ def test_one_bad_image_or_file_does_not_lose_the_others(root, ids, images, tmp_p
     assert "--store" in found.failed[coded / "other.tcc"]
 
 
+def test_names_that_the_system_refuses_are_one_error_each(root, ids, images, tmp_path):
+    loop, long = tmp_path / "loop", tmp_path / ("n" * 300)
+    loop.symlink_to(loop)
+    (images / "i2.png").unlink()
+    (images / "i2.png").symlink_to(images / "i2.png")
+    outcome = encode(ids["base"], [loop, long, images], tmp_path / "coded", store=root)
+    assert list(outcome.failed) == [loop, long, images / "i2.png"]
+    why = ("symbolic links", "File name too long", "symbolic links")
+    for (path, told), said in zip(outcome.failed.items(), why, strict=True):
+        assert re.search(rf"^{path}: cannot be read as an image \(.*{said}\)$", told)
+    assert len(outcome.done) == len(SIZES) - 1
+    outcome = decode([loop, long, tmp_path / "coded"], tmp_path / "out", layer="all", store=root)
+    assert list(outcome.failed) == [loop, long]
+    for (path, told), said in zip(outcome.failed.items(), why[:2], strict=True):
+        assert re.search(rf"^{path}: cannot be read \(.*{said}\)$", told)
+    for name in (loop, long):
+        with pytest.raises(UnknownNameError, match="STORE/trials/ID"):
+            encode(str(name), [images], tmp_path / "out", store=root)
+
+
 def test_what_concerns_all_is_refused_before_anything_is_written(
     root, ids, images, tmp_path, capsys
 ):

@@ -6,6 +6,7 @@ What is wrong with one of them is told at the end; the others are done.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,7 +107,9 @@ def listed(
     """
     found: dict[Path, Path] = {}
     for path in given:
-        for file in within(path) if path.is_dir() else [path]:
+        # not `Path.is_dir`, which raises where the system refuses: who reads the file tells of it
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        for file in within(path) if is_folder else [path]:
             found.setdefault(file.absolute(), file)
     named: dict[str, Path] = {}
     for file in found.values():

@@ -6,6 +6,7 @@ record, no files of initial weights.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,8 @@ def find(name: str, store: str) -> Stored:
         TccError: there is none, it is not finished, or several ids begin so.
     """
     place = name.rstrip("/").removesuffix(f"/{_FILE}")
-    if "://" not in place and Path(name).exists() and not _ID.fullmatch(name):
+    is_there = os.path.exists(name)  # noqa: PTH110 - `Path.exists` raises where the name is too long
+    if "://" not in place and is_there and not _ID.fullmatch(name):
         place = str(Path(name).resolve()).removesuffix(f"/{_FILE}")
     around, within, id = place.rpartition("/trials/")
     if within and "/" not in id:
