@@ -39,7 +39,7 @@ def encode(checkpoint: str, images: tuple[Path, ...], out: Path, store: str, as_
     show_default=True,
     help="What to decode; of the base alone, nothing else is read.",
 )
-@click.option("--checkpoint", help="The trial that wrote FILES; without, it is looked for.")
+@click.option("--checkpoint", help="The trial to decode with; without, it is looked for.")
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),

@@ -1,8 +1,12 @@
 """The scalable file, ``.tcc``: a small header, the base, and the enhancement where there is one.
 
-    header        b"tc" · version, layers (4 bits each) · height · width · trial (4) · weights (2)
+    header        b"tc" · version, layers (4 bits each) · height · width · trials (6)
     base          length · checksum (4) · payload
     enhancement   checksum (4) · payload, which is the rest of the file
+
+Trials: of each layer, the first bytes of the id of the trial that decodes it and of the SHA-256 of
+its checkpoint. They are 4 and 2 of a single layer, 2 and 1 each of two. So who has the base's trial
+alone finds it; who decodes all knows as much of both trials together as of a single one.
 
 Height, width and length are LEB128 varints, in no more bytes than they need. A checksum is a CRC32,
 little endian: the base's is of the header, its length and its payload; the enhancement's is of its
@@ -35,51 +39,50 @@ MAX_SIDE = 2**16  # pixels: a narrow image is padded to 16, and takes as many pa
 MAX_LAYER_BYTES = 2**28  # of a payload: 32 bits for each of the most pixels
 
 _MAGIC = b"tc"
-_VERSION = 1
+_VERSION = 2
 _LAYERS = ("base", "enhancement")
-_TRIAL_BYTES, _WEIGHTS_BYTES = 4, 2
+_ID_BYTES = {1: (4, 2), 2: (2, 1)}  # layers of a file → of the trial and the weights of each
 _CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelId:
-    """What a file says of the model that wrote it: enough to find it, and to refuse another.
+    """What a file says of the model of a layer: enough to find it, and to refuse another.
 
-    ``trial``: the first 4 bytes of the trial's id; ``weights``: the first 2 of its checkpoint's
-    SHA-256.
+    ``trial``: the first bytes of the trial's id; ``weights``: of its checkpoint's SHA-256.
     """
 
     trial: bytes
     weights: bytes
 
-    def __post_init__(self) -> None:
-        assert len(self.trial) == _TRIAL_BYTES
-        assert len(self.weights) == _WEIGHTS_BYTES
-
     @classmethod
-    def of(cls, trial_id: str, checkpoint_sha256: str) -> ModelId:
-        """From 16 and 64 hexadecimal digits."""
+    def of(cls, trial_id: str, checkpoint_sha256: str, *, layers: int) -> ModelId:
+        """From 16 and 64 hexadecimal digits, for a file of so many layers."""
+        trial, weights = _ID_BYTES[layers]
         return cls(
-            trial=bytes.fromhex(trial_id)[:_TRIAL_BYTES],
-            weights=bytes.fromhex(checkpoint_sha256)[:_WEIGHTS_BYTES],
+            trial=bytes.fromhex(trial_id)[:trial],
+            weights=bytes.fromhex(checkpoint_sha256)[:weights],
         )
 
     def matches(self, trial_id: str, checkpoint_sha256: str) -> bool:
         """Whether this may be the model of that trial with those weights."""
-        return self == ModelId.of(trial_id, checkpoint_sha256)
+        found = bytes.fromhex(trial_id), bytes.fromhex(checkpoint_sha256)
+        return found[0].startswith(self.trial) and found[1].startswith(self.weights)
+
+    def __str__(self) -> str:
+        return f"trial {self.trial.hex()}… of weights {self.weights.hex()}…"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """What a file holds.
 
-    ``size``: of the original image; ``model``: of the top trial of the file, which is the
-    enhancement's even where the base alone was read; ``layers``: the base's payload, then the
-    enhancement's.
+    ``size``: of the original image; ``models``: of each layer that the file has, also where the
+    base alone was read; ``layers``: the base's payload, then the enhancement's.
     """
 
     size: Size
-    model: ModelId
+    models: tuple[ModelId, ...]
     layers: tuple[bytes, ...]
 
 
@@ -90,6 +93,7 @@ def pack(container: Container) -> bytes:
         BitstreamError: the image has no pixel, more than `MAX_PIXELS` or a side above `MAX_SIDE`,
             or a payload is longer than `MAX_LAYER_BYTES`.
     """
+    assert len(container.layers) == len(container.models)
     refuse_size(container.size)
     for layer, payload in zip(_LAYERS, container.layers, strict=False):
         if fault := _length_fault(layer, len(payload)):
@@ -142,7 +146,8 @@ def read(path: Path, *, layers: int | None = None, max_pixels: int = MAX_PIXELS)
 
 
 def overhead(container: Container) -> tuple[int, ...]:
-    """Bytes of the file beside the payloads, by layer; the header counts as the base's."""
+    """Bytes of the file beside the payloads, by layer that is held; the header counts as the
+    base's."""
     _, *above = container.layers
     return len(_head(container)) + _CHECKSUM_BYTES, *(_CHECKSUM_BYTES for _ in above)
 
@@ -153,15 +158,14 @@ def _parse(fields: Fields, wanted: int | None, max_pixels: int) -> Container:
     if magic != _MAGIC:
         raise fields.error(f"magic is {magic!r}, a .tcc file begins with {_MAGIC!r}")
     version, count = divmod(fields.take(1, "version")[0], 16)
-    if version > _VERSION:
-        raise fields.error(
-            f"version is {version}, this tcc reads {_VERSION}: written by a newer tcc; update tcc"
-        )
     if version != _VERSION:
+        newer = "written by a newer tcc; update tcc"
+        older = "written by an older tcc, or damaged; encode its image again"
         raise fields.error(
-            f"version is {version}, this tcc reads {_VERSION}; the file is damaged, copy it again"
+            f"version is {version}, this tcc reads {_VERSION}: "
+            f"{newer if version > _VERSION else older}"
         )
-    if not 1 <= count <= len(_LAYERS):
+    if count not in _ID_BYTES:
         raise fields.error(
             f"number of layers is {count}, 1 or 2 are allowed; the file is damaged, copy it again"
         )
@@ -173,9 +177,10 @@ def _parse(fields: Fields, wanted: int | None, max_pixels: int) -> Container:
             f"size is {size[0]}×{size[1]} ({pixels} pixels), asked for were {max_pixels} pixels at "
             "most: raise --max-pixels if you trust the file"
         )
-    model = ModelId(
-        trial=fields.take(_TRIAL_BYTES, "trial id"),
-        weights=fields.take(_WEIGHTS_BYTES, "weights' hash"),
+    trial, weights = _ID_BYTES[count]
+    models = tuple(
+        ModelId(trial=fields.take(trial, "trial id"), weights=fields.take(weights, "weights' hash"))
+        for _ in range(count)
     )
     layers = [_payload(fields, _LAYERS[0], fields.varint("length of the base"))]
     if count == 1 and fields.left:
@@ -186,11 +191,11 @@ def _parse(fields: Fields, wanted: int | None, max_pixels: int) -> Container:
     if wanted is not None and wanted > count:
         raise fields.error(
             f"number of layers is {count}, {wanted} were asked for: the file has no enhancement; "
-            "decode the base alone"
+            "leave --layer out"
         )
     if min(count, wanted or count) == 2:
         layers.append(_payload(fields, _LAYERS[1], None))
-    return Container(size=size, model=model, layers=tuple(layers))
+    return Container(size=size, models=models, layers=tuple(layers))
 
 
 def _payload(fields: Fields, layer: str, length: int | None) -> bytes:
@@ -211,14 +216,15 @@ def _payload(fields: Fields, layer: str, length: int | None) -> bytes:
 
 def _head(container: Container) -> bytes:
     """Header and length of the base: all before the base's checksum."""
-    assert 1 <= len(container.layers) <= len(_LAYERS)
     height, width = container.size
+    count = len(container.models)
+    assert all((len(it.trial), len(it.weights)) == _ID_BYTES[count] for it in container.models)
     return b"".join(
         (
             _MAGIC,
-            bytes([_VERSION << 4 | len(container.layers)]),
+            bytes([_VERSION << 4 | count]),
             *(varint(height), varint(width)),
-            *(container.model.trial, container.model.weights),
+            *(part for model in container.models for part in (model.trial, model.weights)),
             varint(len(container.layers[0])),
         )
     )

@@ -10,8 +10,6 @@ from tcc.codec.geometry import Size
 from tcc.methods import Measured
 from tcc.records import CodingGap
 
-_ANY_MODEL = ModelId.of("0" * 16, "0" * 64)  # all ids are of one length
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
@@ -26,7 +24,9 @@ def costs(measured: Measured, sizes: Sequence[Size]) -> list[Cost]:
     payload, and ``layer.header``, all of its file beside the payloads."""
     found = []
     for index, payloads in enumerate(zip(*measured.payloads.values(), strict=True)):
-        file = Container(size=sizes[index], model=_ANY_MODEL, layers=payloads)
+        any_model = ModelId.of("0" * 16, "0" * 64, layers=len(payloads))  # of one length, all
+        models = (any_model,) * len(payloads)
+        file = Container(size=sizes[index], models=models, layers=payloads)
         coded: dict[str, float] = {}
         for layer, payload, beside in zip(measured.payloads, payloads, overhead(file), strict=True):
             coded |= {f"{layer}.stream": 8.0 * len(payload), f"{layer}.header": 8.0 * beside}

@@ -175,7 +175,7 @@ def lay_out(images: Path, folder: Path) -> Path:
 class Models:
     """Those that encode, decode both layers, and decode the base alone; loaded apart."""
 
-    id: ModelId
+    ids: tuple[ModelId, ...]
     encoder: TrialModel
     decoder: TrialModel
     base: TrialModel
@@ -213,14 +213,14 @@ class Study:
         if weights == "random":
             self._tell(f"{context}, hyperprior {hyperprior}: random weights")
             below, model = built
-            id = ModelId.of("0" * 16, "0" * 64)
-            return Models(id, model, copy.deepcopy(model), below, scales.quantiles())
+            ids = (ModelId.of("0" * 16, "0" * 64, layers=2),) * 2
+            return Models(ids, model, copy.deepcopy(model), below, scales.quantiles())
         for trial in (base, top):
             self._train(trial)
         found = stored.find(top.id, self._store.uri)
         encoder, base_model = stored.load(found), stored.load(found.base())
-        written = stored.load(stored.of_file(found.model_id, self._store))
-        return Models(found.model_id, encoder, written, base_model, scales.quantiles())
+        written = stored.load(stored.of_file(found.models, self._store))
+        return Models(found.models, encoder, written, base_model, scales.quantiles())
 
     def _train(self, trial: TrialSpec) -> None:
         began = time.monotonic()
@@ -455,7 +455,7 @@ def coded(
                 found = measured(models.encoder, picture, encoder)
             payloads = tuple(streams[0] for streams in found.payloads.values())
             path = folder / f"{index}.tcc"
-            file = Container(size=picture.size, model=models.id, layers=payloads)
+            file = Container(size=picture.size, models=models.ids, layers=payloads)
             path.write_bytes(container.pack(file))
             row = Row(
                 name=picture.name,

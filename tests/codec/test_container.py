@@ -30,9 +30,16 @@ from tcc.codec.fields import Fields
 from tcc.errors import BitstreamError
 
 TRIAL, SHA256 = "4f2a90c17be3d856", "c0ffee" + 58 * "1"
-MODEL = ModelId.of(TRIAL, SHA256)
-SMALL = Container(size=(300, 451), model=MODEL, layers=(b"the base", b"more of it"))
-ALONE = replace(SMALL, layers=SMALL.layers[:1])
+OTHER_TRIAL, OTHER_SHA256 = "77e1" + 12 * "0", "5a" + 62 * "2"
+MODELS = (
+    ModelId.of(TRIAL, SHA256, layers=2),
+    ModelId.of(OTHER_TRIAL, OTHER_SHA256, layers=2),
+)
+SMALL = Container(size=(300, 451), models=MODELS, layers=(b"the base", b"more of it"))
+ALONE = Container(
+    size=SMALL.size, models=(ModelId.of(TRIAL, SHA256, layers=1),), layers=SMALL.layers[:1]
+)
+BELOW = replace(SMALL, layers=SMALL.layers[:1])  # what is read of it where the base is wanted
 MEBIBYTE = 2**20
 
 payloads = st.binary(max_size=300)
@@ -41,14 +48,22 @@ sizes = st.one_of(
     st.tuples(st.just(1), st.integers(1, MAX_SIDE)),
     st.tuples(st.integers(1, MAX_SIDE), st.just(1)),
 )
-models = st.builds(
-    ModelId, trial=st.binary(min_size=4, max_size=4), weights=st.binary(min_size=2, max_size=2)
-)
-containers = st.builds(
-    Container,
-    size=sizes,
-    model=models,
-    layers=st.one_of(st.tuples(payloads), st.tuples(payloads, payloads)),
+
+
+def bytes_of(count: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=count, max_size=count)
+
+
+alone = st.builds(ModelId, trial=bytes_of(4), weights=bytes_of(2))
+beside = st.builds(ModelId, trial=bytes_of(2), weights=bytes_of(1))
+containers = st.one_of(
+    st.builds(Container, size=sizes, models=st.tuples(alone), layers=st.tuples(payloads)),
+    st.builds(
+        Container,
+        size=sizes,
+        models=st.tuples(beside, beside),
+        layers=st.tuples(payloads, payloads),
+    ),
 )
 
 
@@ -80,7 +95,7 @@ def checksummed(head: bytes, base: bytes, above: bytes | None = None) -> bytes:
 
 def head(
     magic: bytes = b"tc",
-    version: int = 1,
+    version: int = 2,
     layers: int = 1,
     height: bytes = varint(2),
     width: bytes = varint(3),
@@ -113,30 +128,39 @@ def test_overhead_is_what_the_file_has_beside_its_payloads(container):
     extra = overhead(container)
     assert len(extra) == len(container.layers)
     assert sum(extra) + sum(map(len, container.layers)) == len(pack(container))
+    below = replace(container, layers=container.layers[:1])  # as it is read for the base alone
+    assert overhead(below) == extra[:1]
 
 
 @pytest.mark.parametrize("above", [b"", b"e" * 2**14])
 @pytest.mark.parametrize(("base", "expected"), [(0, 22), (127, 22), (2**14, 24), (2**21 - 1, 24)])
 def test_two_layers_cost_24_bytes_at_most(base, above, expected):
-    container = Container(size=(2**13, 2**13), model=MODEL, layers=(bytes(base), above))
+    container = Container(size=(2**13, 2**13), models=MODELS, layers=(bytes(base), above))
     assert sum(overhead(container)) == expected
     assert sum(overhead(replace(container, size=(4096, 2**14 - 1)))) == expected
 
 
 def test_the_layout_is_as_it_is_written():
     """Bytes by hand: files that were written must stay readable."""
-    begin = b"tc\x12\xac\x02\xc3\x03" + bytes.fromhex("4f2a90c1c0ff") + b"\x08"
+    begin = b"tc\x22\xac\x02\xc3\x03" + bytes.fromhex("4f2ac077e15a") + b"\x08"
     assert pack(SMALL) == checksummed(begin, b"the base", b"more of it")
-    begin = begin.replace(b"\x12", b"\x11", 1)
+    begin = b"tc\x21\xac\x02\xc3\x03" + bytes.fromhex("4f2a90c1c0ff") + b"\x08"
     assert pack(ALONE) == checksummed(begin, b"the base")
-    assert pack(ALONE).hex() == "746311ac02c3034f2a90c1c0ff08" + "d36e190b" + b"the base".hex()
+    assert pack(ALONE).hex() == "746321ac02c3034f2a90c1c0ff08" + "fd9523f1" + b"the base".hex()
 
 
 def test_a_model_is_told_from_others():
-    assert MODEL.matches(TRIAL, SHA256)
-    assert MODEL.matches(TRIAL.upper(), SHA256)
-    assert not MODEL.matches("4f2a90c2" + TRIAL[8:], SHA256)
-    assert not MODEL.matches(TRIAL, "c0fe" + SHA256[4:])
+    (model,) = ALONE.models
+    assert model.matches(TRIAL, SHA256)
+    assert model.matches(TRIAL.upper(), SHA256)
+    assert not model.matches("4f2a90c2" + TRIAL[8:], SHA256)
+    assert not model.matches(TRIAL, "c0fe" + SHA256[4:])
+    base, enhancement = MODELS
+    assert base.matches(TRIAL, SHA256)
+    assert enhancement.matches(OTHER_TRIAL, OTHER_SHA256)
+    assert not base.matches("4f2b" + TRIAL[4:], SHA256)
+    assert not base.matches(TRIAL, "c1" + SHA256[2:])
+    assert str(base) == "trial 4f2a… of weights c0…"
 
 
 @pytest.mark.parametrize("container", [SMALL, ALONE])
@@ -176,8 +200,8 @@ def test_an_enhancement_holds_beside_its_own_base_alone():
     [
         (b"", "cut off in the magic: it has 0 bytes of at least 2"),
         (b"\x89PNG\r\n", "magic is b'\\x89P', a .tcc file begins with b'tc'"),
-        (head(version=2) + bytes(9), "version is 2, this tcc reads 1: written by a newer tcc"),
-        (head(version=0) + bytes(9), "version is 0, this tcc reads 1; the file is damaged"),
+        (head(version=3) + bytes(9), "version is 3, this tcc reads 2: written by a newer tcc"),
+        (head(version=1) + bytes(9), "reads 2: written by an older tcc, or damaged; encode its"),
         (head(layers=0) + bytes(9), "number of layers is 0, 1 or 2 are allowed"),
         (head(layers=3) + bytes(9), "number of layers is 3, 1 or 2 are allowed"),
         (head(height=varint(0)), "size is 0×3 (0 pixels), allowed are sides from 1"),
@@ -211,6 +235,7 @@ def test_each_fault_is_named_with_its_value_and_what_is_allowed(data, said):
 
 def test_an_enhancement_that_is_not_there_is_named():
     assert "the file has no enhancement" in refused(pack(ALONE), layers=2)
+    assert "leave --layer out" in refused(pack(ALONE), layers=2)
     assert unpack(pack(ALONE), name="x", layers=1) == ALONE
     assert "bytes behind the base are 10" in refused(pack(ALONE) + bytes(10), layers=1)
 
@@ -255,7 +280,7 @@ def test_files_are_read_as_their_bytes(tmp_path):
     for container in (SMALL, ALONE):
         file.write_bytes(pack(container))
         assert read(file) == container
-        assert read(file, layers=1) == ALONE
+        assert read(file, layers=1) == replace(container, layers=container.layers[:1])
     with pytest.raises(BitstreamError, match=r"a\.tcc: number of layers is 1, 2 were asked for"):
         read(file, layers=2)
     file.write_bytes(pack(SMALL)[:-1])
@@ -268,8 +293,8 @@ def test_the_base_needs_nothing_of_what_follows_it(behind, tmp_path):
     data = pack(SMALL)
     intact = data[: -4 - len(SMALL.layers[1])] + behind
     (tmp_path / "a.tcc").write_bytes(intact)
-    assert read(tmp_path / "a.tcc", layers=1) == ALONE
-    assert unpack(intact, name="x", layers=1) == ALONE
+    assert read(tmp_path / "a.tcc", layers=1) == BELOW
+    assert unpack(intact, name="x", layers=1) == BELOW
     refused(intact)
     refused(intact, layers=2)
 
@@ -288,7 +313,7 @@ def test_nothing_behind_the_base_is_read(tmp_path, monkeypatch):
     file.write_bytes(pack(SMALL))
     os.truncate(file, 2**33)  # a hole: takes no disk
     with memory_below(MEBIBYTE):
-        assert read(file, layers=1) == ALONE
+        assert read(file, layers=1) == BELOW
         assert counted[-1] == overhead(SMALL)[0] + len(SMALL.layers[0])
         with pytest.raises(BitstreamError, match="length of the enhancement is 85899"):
             read(file)
@@ -353,7 +378,7 @@ def mutated(chance: random.Random, files: list[bytes]) -> bytes:
             case 5:
                 data[place:end] = chance.randbytes(end - place)
             case 6:
-                data[:] = b"tc\x12"[: chance.randrange(4)] + chance.randbytes(chance.randrange(99))
+                data[:] = b"tc\x22"[: chance.randrange(4)] + chance.randbytes(chance.randrange(99))
             case _:
                 long = b"\xff" * chance.randint(1, 12) + bytes([chance.randrange(128)])
                 begin = chance.choice([3, 5, 13, place])
@@ -365,10 +390,13 @@ def originals(chance: random.Random) -> list[Container]:
     return [
         Container(
             size=(chance.randint(1, 2000), chance.randint(1, 2000)),
-            model=ModelId(trial=chance.randbytes(4), weights=chance.randbytes(2)),
-            layers=tuple(chance.randbytes(chance.randrange(400)) for _ in range(1 + which % 2)),
+            models=tuple(
+                ModelId(trial=chance.randbytes(4 // count), weights=chance.randbytes(2 // count))
+                for _ in range(count)
+            ),
+            layers=tuple(chance.randbytes(chance.randrange(400)) for _ in range(count)),
         )
-        for which in range(8)
+        for count in (1, 2) * 4
     ]
 
 

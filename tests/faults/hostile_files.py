@@ -40,7 +40,7 @@ class Parts:
         count = self.count or len(self.layers)
         height, width = self.size
         sizes = varint(height) + varint(width)
-        head = b"tc" + bytes([16 | count]) + sizes + self.model + varint(len(base))
+        head = b"tc" + bytes([32 | count]) + sizes + self.model + varint(len(base))
         checksum = zlib.crc32(head + base)
         file = head + checksum.to_bytes(4, "little") + base
         for payload in above:
@@ -198,7 +198,7 @@ def _foreign(all: Hostiles, chance: random.Random) -> bytes:
     Image.fromarray(np.zeros((9, 7, 3), np.uint8)).save(picture, "PNG")
     text = "no such thing\n".encode(chance.choice(("utf-8", "utf-16")))
     noise = chance.randbytes(_some_bytes(chance))
-    return chance.choice((b"", text, picture.getvalue(), noise, b"tc\x12" + noise, b"tc\x11"))
+    return chance.choice((b"", text, picture.getvalue(), noise, b"tc\x22" + noise, b"tc\x21"))
 
 
 # As a hostile writer would: all checksums hold.
@@ -244,7 +244,8 @@ def _forged_size(all: Hostiles, chance: random.Random) -> bytes:
 @_maker
 def _forged_model(all: Hostiles, chance: random.Random) -> bytes:
     parts, other = all.any_parts(chance), all.any_parts(chance)
-    model = chance.choice((other.model, other.model[:4] + parts.model[4:], chance.randbytes(6)))
+    mixed = [other.model[:count] + parts.model[count:] for count in (2, 3, 4)]
+    model = chance.choice((other.model, *mixed, chance.randbytes(6)))
     return replace(parts, model=model).file()
 
 

@@ -107,7 +107,7 @@ def test_images_of_any_size_go_to_files_and_back(trained, context, kind, images,
         assert item.num_bytes == len(data) <= sum(item.layer_bytes) + 24
         assert len(item.layer_bytes) == (2 if kind in ("enhancement", "standalone") else 1)
         held = container.unpack(data, name="")
-        assert held.model.matches(record.trial.id, record.training.checkpoint_sha256)
+        assert held.models[-1].matches(record.trial.id, record.training.checkpoint_sha256)
 
     decoded = ok(decode([tmp_path / "coded"], tmp_path / "out", layer="all", store=str(root)))
     assert [item.size for item in decoded] == list(SIZES)
@@ -255,17 +255,19 @@ def test_one_bad_image_or_file_does_not_lose_the_others(root, ids, images, tmp_p
     coded = tmp_path / "coded"
     data = (coded / "i3.tcc").read_bytes()
     (coded / "i1.tcc").write_bytes(data[:-3])
-    (coded / "bad.tcc").write_bytes(b"tc\x12\x00")
+    (coded / "bad.tcc").write_bytes(b"tc\x22\x00")
     (coded / "other.tcc").write_bytes(
         container.pack(
             container.Container(
-                size=(31, 47), model=container.ModelId.of("0" * 16, "0" * 64), layers=(b"", b"")
+                size=(31, 47),
+                models=(container.ModelId.of("0" * 16, "0" * 64, layers=2),) * 2,
+                layers=(b"", b""),
             )
         )
     )
     # whole by its checksums, of the size of its neighbour, and yet no stream
     held = container.unpack(data, name="")
-    broken = container.Container(size=held.size, model=held.model, layers=(held.layers[0], b"abc"))
+    broken = replace(held, layers=(held.layers[0], b"abc"))
     (coded / "i2.tcc").write_bytes(container.pack(broken))
     found = decode([coded], tmp_path / "out", layer="all", store=root)
     assert {path.stem for path in found.failed} >= {"i1", "bad", "other"}
@@ -336,18 +338,19 @@ def test_another_checkpoint_is_refused_with_both_named(root, ids, images, tmp_pa
     wrong = decode(coded, tmp_path / "out", layer="all", store=root, checkpoint=ids["single_layer"])
     (why,) = wrong.failed.values()
     assert ids["single_layer"] in why
-    assert ids["enhancement"][:8] in why
+    assert f"needs trial {ids['enhancement'][:4]}… of weights " in why
     ok(decode(coded, tmp_path / "a", layer="all", store=root, checkpoint=ids["enhancement"]))
     ok(decode(coded, tmp_path / "b", layer="base", store=root, checkpoint=ids["base"]))
     ok(decode(coded, tmp_path / "c", layer="base", store=root))
-    assert read_folder(tmp_path / "b") == read_folder(tmp_path / "c")
+    ok(decode(coded, tmp_path / "e", layer="base", store=root, checkpoint=ids["enhancement"]))
+    assert read_folder(tmp_path / "b") == read_folder(tmp_path / "c") == read_folder(tmp_path / "e")
     assert decode(coded, tmp_path / "d", layer="all", store=root, checkpoint=ids["base"]).failed
 
 
 def test_a_file_of_one_layer_has_no_enhancement(root, ids, images, tmp_path):
     ok(encode(ids["base"], [images / "i3.png"], tmp_path / "coded", store=root))
     found = decode([tmp_path / "coded"], tmp_path / "out", layer="enhancement", store=root)
-    assert "no enhancement" in found.complaint()
+    assert found.complaint().endswith("the file has no enhancement; leave --layer out")
 
 
 def test_weights_that_changed_since_are_told(trained, ids, images, tmp_path):
@@ -528,12 +531,81 @@ def test_a_file_of_no_known_model_is_told_by_its_id(root, ids, images, tmp_path)
     ok(encode(ids["base"], [images / "i3.png"], tmp_path / "coded", store=root))
     path = tmp_path / "coded" / "i3.tcc"
     held = container.read(path)
+    of = container.ModelId.of
     for model, said in (
-        (container.ModelId.of("0badc0de" * 2, "0" * 64), "trial 0badc0de…, which is not in"),
-        (container.ModelId.of(ids["base"], "f00d" * 16), f"other weights of trial {ids['base']}"),
+        (of("0badc0de" * 2, "0" * 64, layers=1), f"weights 0000…, which is not in {root}: give"),
+        (of(ids["base"], "f00d" * 16, layers=1), f"which is not in {root}, where {ids['base']} ("),
     ):
-        path.write_bytes(container.pack(replace(held, model=model)))
+        path.write_bytes(container.pack(replace(held, models=(model,))))
         outcome = decode([path], tmp_path / "out", layer="all", store=root)
         assert str(path) in outcome.complaint()
+        assert f"{path}: needs {model}, which" in outcome.complaint()
         assert said in outcome.complaint()
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.fixture
+def only_base(trained, ids, tmp_path):
+    """A store that holds the base's trial and no other."""
+    place = tmp_path / "elsewhere"
+    shutil.copytree(trained[0] / "trials" / ids["base"], place / "trials" / ids["base"])
+    return str(place)
+
+
+def test_the_base_is_decoded_with_its_trial_alone(root, only_base, ids, images, tmp_path):
+    for kind in ("enhancement", "standalone"):
+        ok(encode(ids[kind], [images], tmp_path / kind, store=root))
+    coded = [tmp_path / "enhancement"]
+    whole = ok(decode(coded, tmp_path / "all", layer="all", store=root))
+    given = (
+        {"store": only_base},
+        {"store": "nowhere", "checkpoint": f"{only_base}/trials/{ids['base']}"},
+    )
+    for number, where in enumerate(given):
+        done = ok(decode(coded, tmp_path / f"{number}", layer="base", **where))
+        assert {item.trial for item in done} == {ids["base"]}
+        every = read_folder(tmp_path / "all")
+        only = {name: data for name, data in every.items() if ".base." in name}
+        assert read_folder(tmp_path / f"{number}") == only
+        for item, both in zip(done, whole, strict=True):  # bytes of what was read
+            assert item.num_bytes == both.num_bytes - both.layer_bytes[1] - 4
+    ok(decode([tmp_path / "standalone"], tmp_path / "2", layer="base", store=only_base))
+
+
+@pytest.mark.parametrize("layer", ["all", "enhancement"])
+def test_what_a_refusal_says_helps(root, only_base, ids, images, tmp_path, layer):
+    ok(encode(ids["enhancement"], [images / "i3.png"], tmp_path / "coded", store=root))
+    coded, out = [tmp_path / "coded"], tmp_path / "out"
+    for given in ({}, {"checkpoint": ids["base"]}):
+        why = decode(coded, out, layer=layer, store=only_base, **given).complaint()
+        top, base = re.findall(r"needs trial ([0-9a-f]{4})… of weights [0-9a-f]{2}…", why)
+        assert ids["enhancement"].startswith(top)
+        assert ids["base"].startswith(base)
+        assert re.search(r"; --layer base needs \S+ \S+ of weights \S+ alone$", why)
+        assert ("leave --checkpoint out, or give that one" if given else "--store, or") in why
+    ok(decode(coded, out, layer="base", store=only_base))
+    ok(decode(coded, out, layer="base", store=only_base, checkpoint=base))
+    ok(decode(coded, out, layer=layer, store=root))
+    there = f"{root}/trials/{ids['enhancement']}"
+    ok(decode(coded, out, layer=layer, store=only_base, checkpoint=there))
+    refused = decode(coded, out, layer="base", store=root, checkpoint=ids["single_layer"])
+    assert f"needs trial {base}… of weights" in refused.complaint()
+    nowhere = decode(coded, out, layer="base", store=str(tmp_path / "nowhere"))
+    assert f"needs trial {base}… of weights" in nowhere.complaint()
+    assert "--layer base" not in nowhere.complaint()
+
+
+def test_of_several_trials_that_may_be_meant_one_is_to_be_given(
+    root, only_base, ids, images, tmp_path
+):
+    ok(encode(ids["enhancement"], [images / "i3.png"], tmp_path / "coded", store=root))
+    store, twin = open_store(only_base), ids["base"][:4] + 12 * "0"
+    record = store.record(ids["base"])
+    shutil.copytree(store.directory / "trials" / ids["base"], store.directory / "trials" / twin)
+    store.commit(replace(record, trial=replace(record.trial, id=twin)))
+    coded = [tmp_path / "coded"]
+    outcome = decode(coded, tmp_path / "out", layer="base", store=only_base)
+    for text in (twin, ids["base"], "say which with --checkpoint"):
+        assert text in outcome.complaint()
+    ok(decode(coded, tmp_path / "out", layer="base", store=only_base, checkpoint=ids["base"]))
+    ok(decode(coded, tmp_path / "out", layer="all", store=root))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tcc import registry
 from tcc.codec.coding import LatentCoder
-from tcc.codec.container import Container
+from tcc.codec.container import Container, overhead
 from tcc.codec.geometry import Size
 from tcc.errors import TccError, TrialError
 from tcc.methods import TrialModel
@@ -29,18 +29,18 @@ class File(Input):
 
     container: Container
     parts: Mapping[str, Stored]
-    num_bytes: int
 
     def coded(self, outputs: tuple[Path, ...]) -> Coded:
         """What came of it."""
         *_, top = self.parts.values()
+        layer_bytes = tuple(len(payload) for payload in self.container.layers)
         return Coded(
             source=self.path,
             outputs=outputs,
-            trial=top.record.trial.id,
+            trial=top.id,
             size=self.size,
-            layer_bytes=tuple(len(payload) for payload in self.container.layers),
-            num_bytes=self.num_bytes,
+            layer_bytes=layer_bytes,
+            num_bytes=sum(layer_bytes) + sum(overhead(self.container)),
         )
 
 
@@ -104,7 +104,7 @@ class Decoders:
         Raises:
             TccError: one cannot be loaded.
         """
-        ids = {layer: using.record.trial.id for layer, using in parts.items()}
+        ids = {layer: using.id for layer, using in parts.items()}
         self._loaded = {
             id: known
             for id, known in self._loaded.items()

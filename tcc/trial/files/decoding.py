@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tcc.codec import container
-from tcc.codec.container import Container, ModelId
+from tcc.codec.container import ModelId
 from tcc.errors import BitstreamError, TccError
 from tcc.formats import atomic
 from tcc.stores import open_store
@@ -36,7 +36,8 @@ def decode(
     All that is written of a file is, or none: then what was there before stays.
 
     ``layer``: of `LAYERS`; of ``base``, nothing behind it is read. ``checkpoint``: the trial that
-    the files must be of, see `stored.find`; by default it is looked for in the store.
+    is to decode them or, of the base alone, one that stands on it, see `stored.find`; by default
+    the trial is looked for in the store.
     ``max_pixels``: a file of more is refused. A well-formed file takes the time and memory of an
     image of its size; what takes more memory than there is, is refused before it is decoded.
 
@@ -50,25 +51,24 @@ def decode(
     make_folder(out)
 
     @cache
-    def look(model: ModelId) -> tuple[Stored, Mapping[str, Stored]]:
-        top = stored.of_file(model, opened) if given is None else _same(model, given, layer)
-        return top, _parts(top, layer)
+    def look(models: tuple[ModelId, ...]) -> Mapping[str, Stored]:
+        wanted = models[: LAYERS[layer]]
+        if given is None:
+            return _parts(stored.of_file(wanted, opened), layer)
+        if not (given.fits(wanted) or given.fits(models)):
+            raise BitstreamError(
+                f"needs {wanted[-1]}, not {given.name} of weights {given.sha256[:4]}…: leave "
+                f"--checkpoint out, or give that one{stored.base_alone(wanted)}"
+            )
+        return _parts(given, layer)
 
     def read(path: Path) -> File:
         found = container.read(path, layers=LAYERS[layer], max_pixels=max_pixels)
         try:
-            top, parts = look(found.model)
-            _refuse_other_layers(found, top, layer)
+            parts = look(found.models)
         except TccError as error:
             raise BitstreamError(f"{path}: {error}") from error
-        return File(
-            path=path,
-            size=found.size,
-            kin=found.model,
-            container=found,
-            parts=parts,
-            num_bytes=path.stat().st_size,
-        )
+        return File(path=path, size=found.size, kin=found.models, container=found, parts=parts)
 
     def work(items: Sequence[File]) -> list[Coded]:
         loaded = decoders.load(items[0].parts)
@@ -92,29 +92,6 @@ def decode(
     return work_all(Outcome(verb="decoded"), paths, read, work)
 
 
-def _same(model: ModelId, given: Stored, layer: str) -> Stored:
-    """The trial of a file, which must be the one that was given; or, of whose base alone is wanted,
-    one that stands on it.
-
-    Raises:
-        BitstreamError: it is not.
-    """
-    if given.model_id == model:
-        return given
-    if layer == "base":
-        try:
-            top = stored.of_file(model, given.store)
-            if top.base().record.trial.id == given.record.trial.id:
-                return top
-        except TccError:  # then all that is known is that it is another
-            pass
-    raise BitstreamError(
-        f"was written with trial {model.trial.hex()}… of weights {model.weights.hex()}…, not with "
-        f"{given.name} of weights {given.model_id.weights.hex()}…: leave --checkpoint out, or "
-        "give that one"
-    )
-
-
 def _parts(top: Stored, layer: str) -> Mapping[str, Stored]:
     """Layer that is wanted → the trial that decodes it, the base first.
 
@@ -127,14 +104,6 @@ def _parts(top: Stored, layer: str) -> Mapping[str, Stored]:
     if top.num_layers > 1 and layer != "base":
         parts["enhancement"] = top
     return parts
-
-
-def _refuse_other_layers(found: Container, top: Stored, layer: str) -> None:
-    if len(found.layers) != min(top.num_layers, LAYERS[layer] or top.num_layers):
-        raise BitstreamError(
-            f"layers are {len(found.layers)}, files of trial {top.name} have {top.num_layers}: it "
-            "was not written with it"
-        )
 
 
 def _stem(path: Path) -> str:

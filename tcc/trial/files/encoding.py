@@ -69,13 +69,13 @@ def _read_image(path: Path) -> _Image:
 
 
 def _written(item: _Image, payloads: tuple[bytes, ...], top: Stored, out: Path) -> Coded:
-    data = container.pack(Container(size=item.size, model=top.model_id, layers=payloads))
+    data = container.pack(Container(size=item.size, models=top.models, layers=payloads))
     path = out / f"{item.path.stem}{SUFFIX}"
     atomic.write_bytes(path, data)
     return Coded(
         source=item.path,
         outputs=(path,),
-        trial=top.record.trial.id,
+        trial=top.id,
         size=item.size,
         layer_bytes=tuple(len(payload) for payload in payloads),
         num_bytes=len(data),

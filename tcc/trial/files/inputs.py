@@ -41,7 +41,7 @@ Item = TypeVar("Item", bound=Input)
 @dataclass(frozen=True, kw_only=True)
 class Coded:
     """An image and its file, or a file and what was decoded of it. ``layer_bytes``: payloads from
-    the base up, as far as they were read; ``num_bytes``: of the whole file."""
+    the base up; ``num_bytes``: of the file with its headers; both as far as it was read."""
 
     source: Path
     outputs: tuple[Path, ...]
@@ -52,7 +52,7 @@ class Coded:
 
     @property
     def bpp(self) -> float:
-        """Bits of the whole file for each pixel."""
+        """Bits of the file for each pixel, as far as it was read."""
         return 8 * self.num_bytes / (self.size[0] * self.size[1])
 
     def to_json(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,14 +34,46 @@ class Stored(NamedTuple):
     store: Store
 
     @property
-    def name(self) -> str:
-        """Its id and its label."""
-        return f"{self.record.trial.id} ({self.record.trial.label})"
+    def id(self) -> str:
+        """The trial's."""
+        return self.record.trial.id
 
     @property
-    def model_id(self) -> ModelId:
-        """What files that are written with it say of it."""
-        return ModelId.of(self.record.trial.id, self.record.training.checkpoint_sha256)
+    def sha256(self) -> str:
+        """Of its checkpoint."""
+        return self.record.training.checkpoint_sha256
+
+    @property
+    def name(self) -> str:
+        """Its id and its label."""
+        return f"{self.id} ({self.record.trial.label})"
+
+    @property
+    def models(self) -> tuple[ModelId, ...]:
+        """What files that are written with it say of the trial of each layer, from the base up.
+
+        Raises:
+            TrialError: as `base`.
+        """
+        trials = (self,) if self.num_layers < 2 else (self.base(), self)
+        return tuple(ModelId.of(it.id, it.sha256, layers=len(trials)) for it in trials)
+
+    def fits(self, models: Sequence[ModelId]) -> bool:
+        """Whether it decodes the layers of which a file says so, from the base up.
+
+        Raises:
+            TrialError: as `base`.
+        """
+        *below, own = models
+        return (
+            self.num_layers == len(models)
+            and self.is_of(own)
+            and all(self.base().is_of(model) for model in below)
+        )
+
+    def is_of(self, model: ModelId) -> bool:
+        """Whether a file that says so may mean it."""
+        return model.matches(self.id, self.sha256)
 
     @property
     def num_layers(self) -> int:
@@ -68,7 +101,7 @@ def find(name: str, store: str) -> Stored:
         TccError: there is none, it is not finished, or several ids begin so.
     """
     place = name.rstrip("/").removesuffix(f"/{_FILE}")
-    is_there = os.path.exists(name)  # noqa: PTH110 - `Path.exists` raises where the name is too long
+    is_there = os.path.exists(name)  # noqa: PTH110 - `Path.exists` raises where it is too long
     if "://" not in place and is_there and not _ID.fullmatch(name):
         place = str(Path(name).resolve()).removesuffix(f"/{_FILE}")
     around, within, id = place.rpartition("/trials/")
@@ -82,29 +115,32 @@ def find(name: str, store: str) -> Stored:
     return _starting(name, open_store(store, write=False))
 
 
-def of_file(model: ModelId, store: Store) -> Stored:
-    """The trial that wrote a file.
+def of_file(models: Sequence[ModelId], store: Store) -> Stored:
+    """The trial that decodes the layers of which a file says so, from the base up.
 
     Raises:
-        BitstreamError: it is not in the store, or has other weights by now.
+        TccError: it is not in the store, has other weights by now, or several may be it.
     """
-    start = model.trial.hex()
-    others = []
-    for id in sorted(id for id in store.result_ids() if id.startswith(start)):
-        found = Stored(_record(id, store), store)
-        if found.model_id == model:
-            return found
-        others.append(found)
-    if others:
-        raise BitstreamError(
-            f"was written with other weights of trial {others[0].name} than {store.uri} holds now: "
-            f"{model.weights.hex()}…, not {others[0].model_id.weights.hex()}…; the trial was "
-            "trained again since"
-        )
+    *_, own = models
+    ids = sorted(id for id in store.result_ids() if id.startswith(own.trial.hex()))
+    alike = [Stored(_record(id, store), store) for id in ids]
+    found = [it for it in alike if it.fits(models)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(it.name for it in found)
+        raise BitstreamError(f"needs {own}, which may be {names}: say which with --checkpoint")
+    others = [it.name for it in alike if it.num_layers == len(models) and not it.is_of(own)]
+    but = f", where {' and '.join(others)} has other weights" if others else ""
     raise BitstreamError(
-        f"was written with trial {start}…, which is not in {store.uri}: give the store that holds "
-        "it with --store, or the trial with --checkpoint"
+        f"needs {own}, which is not in {store.uri}{but}: give the store that holds it with "
+        f"--store, or the trial's path there with --checkpoint{base_alone(models)}"
     )
+
+
+def base_alone(models: Sequence[ModelId]) -> str:
+    """What else can be done with a file of two layers."""
+    return f"; --layer base needs {models[0]} alone" if len(models) > 1 else ""
 
 
 def load(stored: Stored) -> Any:
