@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from tcc.report.build import build_report
 from tcc.report.mirror import study_copy
 from tcc.report.study import Study, read_study
 from tcc.stores import Store, to_json
-from tcc.tracking import Copy, Remote, Tracker, TrialCopy, by_step
+from tcc.tracking import Copy, Remote, StudyCopy, Tracker, TrialCopy, by_step
 
 MEMORY_FILE = "synced.json"
 CONFIRM_AFTER_S = (0.0, 1.0, 3.0)  # a server may take a moment to show what it was given
@@ -39,6 +40,8 @@ class SyncResult:
     failed: dict[str, str] = field(default_factory=dict)  # id → why
     skipped: dict[str, str] = field(default_factory=dict)  # id → who works on it
     lost: str = ""  # how the server was lost, if it was
+    page: str = ""  # address of the study's page on the server
+    trouble: str = ""  # why it could not be written
 
     def to_json(self) -> dict[str, Any]:
         """What `tcc sync --json` prints."""
@@ -49,6 +52,8 @@ class SyncResult:
             "failed": self.failed,
             "skipped": self.skipped,
             "lost": self.lost,
+            "page": self.page,
+            "trouble": self.trouble,
         }
 
     def lines(self) -> Iterator[str]:
@@ -58,13 +63,15 @@ class SyncResult:
             return
         for id, why in self.failed.items():
             yield f"run {id} is not whole at {self.place}: {why}"
+        if self.trouble:
+            yield self.trouble
 
     def summary(self) -> str:
         """One line for a terminal."""
         counts = [f"{len(self.pushed)} pushed", f"{len(self.already)} already there"]
         counts += [f"{len(self.failed)} failed"] if self.failed else []
         counts += [f"{len(self.skipped)} still at work"] if self.skipped else []
-        return f"{self.place}: {', '.join(counts)}"
+        return "\n".join([f"{self.place}: {', '.join(counts)}", *filter(None, [self.page])])
 
 
 def sync_study(study: str, store: Store, console: Console | None = None) -> SyncResult:
@@ -84,13 +91,16 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
     memory = _Memory(study, store, remote.place)
     result = SyncResult(study=study, place=remote.place)
     copies: list[Copy] = [*_trial_copies(found, store, result.skipped)]
-    copies.append(study_copy(study, settings, build_report(study, store)))
+    whole = study_copy(study, settings, build_report(study, store))
+    copies.append(whole)
     unsure = [copy for copy in copies if not memory.has(copy)]
     try:
         lacking = remote.lacking(unsure)
         memory.add(copy for copy in unsure if copy.id not in lacking)
         unsure = [copy for copy in unsure if copy.id in lacking]
         memory.add(_confirmed(_push(unsure, store, remote, result, console), remote, result))
+        if whole.id in result.pushed:
+            _publish(whole, remote, result)
     except LostServerError as error:
         result.lost = str(error)
         result.pushed.clear()  # none of them was confirmed
@@ -100,6 +110,14 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
     result.already = [copy.id for copy in copies if copy.id not in told]
     remote.settle(copy.id for copy in copies if memory.has(copy))
     return result
+
+
+def _publish(copy: StudyCopy, remote: Remote, result: SyncResult) -> None:
+    """The page is made of what the runs hold: where it fails, they are whole all the same."""
+    try:
+        result.page = remote.publish(copy)
+    except TrackingError as error:
+        result.trouble = str(error)
 
 
 def _push(
@@ -170,6 +188,7 @@ def _trial_copies(found: Study, store: Store, skipped: dict[str, str]) -> Iterat
             last_step=last_step,
             outcome=outcome,
             digest=seal.hexdigest(),
+            checkpoint=partial(store.checkpoint, trial.id),
         )
 
 

@@ -68,6 +68,7 @@ class WorkerObserver:
                 study=self._study,
                 directory=self._store.directory,
                 past=partial(self._store.metrics, self._trial.id),
+                checkpoint=partial(self._store.checkpoint, self._trial.id),
             )
             self._runs.append(run)
 

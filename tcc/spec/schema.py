@@ -192,6 +192,7 @@ class WandbSpec(Section):
     project: Name = "tcc"
     mode: Literal["offline", "online", "auto", "disabled"] = "offline"
     entity: Name | None = None
+    artifacts: tuple[Literal["report", "checkpoints"], ...] = ("report",)
 
 
 @dataclass(frozen=True)

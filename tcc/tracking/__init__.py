@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,9 +38,19 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Curves of one metric over the rate: name → (bpp, value) of each point."""
+
+    title: str
+    x: str
+    curves: Mapping[str, tuple[tuple[float, float], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialCopy:
     """What a tracker is to hold of a trial. ``rows`` can be read more than once; ``outcome`` is
-    None while the trial has none; ``digest`` stands for rows and outcome."""
+    None while the trial has none; ``checkpoint`` gives a local file, fetched only where it is
+    called; ``digest`` stands for rows and outcome."""
 
     trial: TrialSpec
     study: str
@@ -49,6 +59,7 @@ class TrialCopy:
     last_step: int | None
     outcome: TrialRecord | FailureRecord | None
     digest: str
+    checkpoint: Callable[[], Path] | None = None
 
     @property
     def id(self) -> str:
@@ -57,14 +68,16 @@ class TrialCopy:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCopy:
-    """What a tracker is to hold of a study, in the study's own run: tables and figures, PNG, by
-    name; ``digest`` stands for all of it."""
+    """What a tracker is to hold of a study, in the study's own run, all by name: tables, charts,
+    figures (PNG), and ``files`` of the report, by their paths in it; ``digest`` stands for all."""
 
     study: str
     tables: Mapping[str, Table]
     images: Mapping[str, Path]
     config: Mapping[str, Any]
     digest: str
+    charts: Mapping[str, Chart] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -113,12 +126,14 @@ class Tracker(ABC):
         study: str,
         directory: Path,
         past: Callable[[], Rows] = tuple,
+        checkpoint: Callable[[], Path] | None = None,
     ) -> TrackedRun:
         """A run for a trial, with the trial's id, in the trial's process.
 
         ``settings``: what `Params` takes. ``directory``: the store's local folder; the tracker
         keeps its files in a folder of its own there. ``past``: the trial's rows in the store. A
         killed process may have kept the last of them to itself: a resumed run begins with those.
+        ``checkpoint``: gives the trial's, once it has been written.
         """
 
     @abstractmethod
@@ -155,6 +170,15 @@ class Remote(ABC):
         Raises:
             TrackingError: this run could not be pushed.
             LostServerError: the server does not answer.
+        """
+
+    @abstractmethod
+    def publish(self, copy: StudyCopy) -> str:
+        """Writes the page that the server shows of a study, over an earlier one; gives its address,
+        or "" where the tracker has no such pages.
+
+        Raises:
+            TrackingError: it could not be written; what the runs hold is not touched.
         """
 
     @abstractmethod

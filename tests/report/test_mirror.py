@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
@@ -45,3 +46,33 @@ def test_settings_figures_and_spec_go_along(told):
     assert copy.config["spec"]["grid"]["beta"] == [0.0, 0.1]
     assert "overview" in copy.images
     assert all(path.suffix == ".png" and path.is_file() for path in copy.images.values())
+
+
+def test_the_verdicts_are_a_table_of_one_row_for_each_comparison(told, reported):
+    table = told[1].tables["verdicts"]
+    rows = [dict(zip(table.columns, row)) for row in table.rows]
+    bd_rates = json.loads(reported[1].summary.read_text(encoding="utf-8"))["bd_rates"]
+    assert len(rows) == sum(row["seed"] is None for row in bd_rates) > 10
+    assert {row["verdict"] for row in rows} <= {"ok", "caution", "refused"}
+    assert all(row["reasons"] for row in rows if row["verdict"] != "ok")
+
+
+def test_each_pair_has_its_curves_as_a_chart_with_the_points_of_the_csv_file(told, reported):
+    charts = told[1].charts
+    with reported[1].points.open(encoding="utf-8") as file:
+        points = {
+            (float(row["rate_bpp"]), float(row["value"]))
+            for row in csv.DictReader(file)
+            if row["rate_bpp"]
+        }
+    shown = [curve for chart in charts.values() for curve in chart.curves.values()]
+    assert len(charts) >= 2
+    assert all(curve == tuple(sorted(curve)) for curve in shown)
+    assert {point for curve in shown for point in curve} <= points
+    assert any("scalable" in name for chart in charts.values() for name in chart.curves)
+
+
+def test_the_whole_report_goes_along_as_files(told, reported):
+    files = told[1].files
+    assert {"index.html", "points.csv", "bd_rates.csv"} <= set(files)
+    assert set(files.values()) == set(reported[1])

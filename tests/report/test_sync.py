@@ -6,10 +6,14 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import mirrored_child as child
 import pytest
+import torch
+import yaml
 from mirrored_child import EXPECTED, assert_whole, run_trial
+from safetensors.torch import save_file
 
 from tcc.errors import TrackingError
 from tcc.records import SCHEMA, FailureRecord
@@ -33,6 +37,8 @@ def test_what_was_never_online_is_pushed_once(server, study):
         "failed": {},
         "skipped": {},
         "lost": "",
+        "page": f"{server.url}/someone/tcc/reports/tcc-study-few--{next(iter(server.reports))}",
+        "trouble": "",
     }
     assert_whole(server, records)
     assert len(server.runs["study-few"].rows) == 1
@@ -44,6 +50,56 @@ def test_what_was_never_online_is_pushed_once(server, study):
     again = sync_study("few", store)  # nothing is remembered: the server is asked, and has it all
     assert (again.pushed, len(again.already)) == ([], 4)
     assert (server.chunks, server.opened()) == (chunks, opened)
+
+
+def test_the_page_of_a_study_is_written_over_the_one_before(server, study):
+    store, records = study()
+    first = sync_study("few", store)
+    (id,) = server.reports
+    assert first.page == f"{server.url}/someone/tcc/reports/tcc-study-few--{id}"
+    assert first.page in first.summary()
+    _run_with_weights(store, records[0])
+    second = sync_study("few", store)
+    assert (second.page, second.trouble, second.failed) == (first.page, "", {})
+    assert list(server.reports) == [id]
+    sent = server.reports[id]
+    assert sent["displayName"] == "tcc study few"
+    told = json.dumps(json.loads(sent["spec"]), ensure_ascii=False)
+    assert '"study-few"' in told  # the run whose charts are shown
+    assert '"tags"' in told  # of the trials, which other studies may have run
+    assert "| pair | metric |" in told
+    assert ("report", "report-few") in server.artifacts
+    third = sync_study("few", store)
+    assert (third.pushed, third.page) == ([], "")
+
+
+def test_a_page_that_cannot_be_written_leaves_the_runs_whole(server, study, monkeypatch):
+    store, records = study()
+    run_trial(store, records[0])
+    monkeypatch.setattr(type(server), "_upsert_view", lambda self, sent: {"upsertView": None})
+    result = sync_study("few", store)
+    assert not result.failed
+    assert "study-few" in result.pushed
+    assert result.page == ""
+    (line,) = result.lines()
+    assert line.startswith("the W&B Report was not written: ")
+
+
+def test_checkpoints_that_are_asked_for_later_are_sent(server, study):
+    store, records = study()
+    _run_with_weights(store, records[0])
+    sync_study("few", store)
+    name = f"checkpoint-{records[0].trial.id}"
+    assert ("model", name) not in server.artifacts
+    text = store.read_study("few", "spec.yaml")
+    asked = yaml.safe_load(text)
+    asked["wandb"]["artifacts"] = ["report", "checkpoints"]
+    store.write_study("few", "spec.yaml", yaml.safe_dump(asked))
+    result = sync_study("few", store)
+    assert not result.failed
+    assert records[0].trial.id in result.pushed
+    assert ("model", name) in server.artifacts
+    assert records[0].trial.id in sync_study("few", store).already
 
 
 def test_a_trial_that_was_online_throughout_is_not_opened_again(server, study):
@@ -210,6 +266,17 @@ def test_the_command_prints_what_it_did(server, study):
     code, out, err = _command(store)
     assert (code, err) == (0, "")
     assert out == f"{server.url} someone/tcc: 0 pushed, 2 already there\n"
+
+
+def _run_with_weights(store, record) -> None:
+    """A trial that is trusted: its record is of the checkpoint that is there."""
+    store.begin(record.trial)
+    child.say(store, record.trial.id)
+    weights = {"weight": torch.zeros(2)}
+    sha256 = store.save_checkpoint(record.trial.id, lambda path: save_file(weights, path))
+    training = replace(record.training, checkpoint_sha256=sha256)
+    evaluations = tuple(replace(it, checkpoint_sha256=sha256) for it in record.evaluations)
+    store.commit(replace(record, training=training, evaluations=evaluations))
 
 
 def _command(store, *options: str) -> tuple[int, str, str]:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tcc import registry
-from tcc.tracking import StudyCopy, Table, Tracker, by_step
+from tcc.tracking import Chart, StudyCopy, Table, Tracker, by_step
 from tcc.tracking.wandb import WandbTracker
 from tcc.tracking.wandb.content import summary_of
 
@@ -181,6 +181,84 @@ def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs
     assert table["columns"] == ["trial", "rate_bpp"]
     assert table["data"] == [["aa11", 0.5], ["bb22", None]]
     assert Image.open(files / row["figures/six/path"]).size == (8, 6)
+
+
+def test_the_study_has_its_curves_as_charts_and_the_report_as_an_artifact(
+    tracker, tmp_path, read_runs
+):
+    page = tmp_path / "index.html"
+    page.write_text("<title>tiny</title>")
+    curves = {"β = 0, seed 0": ((0.1, 30.0), (0.2, 32.0)), "β = 1, seed 0": ((0.15, 31.0),)}
+    copy = StudyCopy(
+        study="tiny",
+        tables={},
+        images={},
+        config={},
+        digest="d1",
+        charts={"rd-psnr": Chart(title="PSNR on Kodak", x="bpp", curves=curves)},
+        files={"index.html": page},
+    )
+    tracker.summarise({}, copy, directory=tmp_path / "runs")
+    tracker.summarise({"artifacts": []}, copy, directory=tmp_path / "without")
+    (read,) = read_runs(tmp_path / "runs")["study-tiny"]
+    shown = read.charts["rd-psnr"]["panel_config"]
+    assert shown["panelDefId"] == "wandb/lineseries/v0"
+    assert shown["stringSettings"] == {"title": "PSNR on Kodak", "xname": "bpp"}
+    (row,) = read.history
+    path = row["Custom Chart Tables/rd-psnr_table/path"]
+    table = json.loads((read.folder / "files" / path).read_text())
+    found = [dict(zip(table["columns"], line)) for line in table["data"]]
+    assert {(it["lineKey"], it["step"], it["lineVal"]) for it in found} == {
+        (name, *point) for name, points in curves.items() for point in points
+    }
+    report = read.artifacts["report-tiny"]
+    assert report.type == "report"
+    assert report.files["index.html"].read_text() == "<title>tiny</title>"
+    page.write_text("<title>drawn anew</title>")  # what is sent later is what was logged
+    assert report.files["index.html"].read_text() == "<title>tiny</title>"
+    (plain,) = read_runs(tmp_path / "without")["study-tiny"]
+    assert "report-tiny" not in plain.artifacts
+
+
+def test_a_checkpoint_is_an_artifact_where_it_is_asked_for(
+    tracker, tmp_path, make_trial, record, read_runs
+):
+    weights = tmp_path / "checkpoint.safetensors"
+    weights.write_bytes(b"weights")
+    for folder, settings in (("asked", {"artifacts": ["checkpoints"]}), ("plain", {})):
+        run = tracker.start(
+            settings,
+            trial=record.trial,
+            study="tiny",
+            directory=tmp_path / folder,
+            checkpoint=lambda: weights,
+        )
+        run.finish(record)
+        assert run.trouble == ""
+    (read,) = read_runs(tmp_path / "asked")[record.trial.id]
+    model = read.artifacts[f"checkpoint-{record.trial.id}"]
+    assert model.type == "model"
+    assert model.files["checkpoint.safetensors"].read_bytes() == b"weights"
+    assert model.metadata["sha256"] == read.summary["checkpoint"] == "c" * 64
+    assert model.metadata["kind"] == record.trial.kind
+    assert model.metadata.items() >= dict(record.trial.axes).items()
+    (plain,) = read_runs(tmp_path / "plain")[record.trial.id]
+    assert not plain.artifacts
+    assert "checkpoint" not in plain.summary
+
+
+def test_a_trial_can_be_filtered_by_each_axis_seed_pair_and_kind(
+    tracker, tmp_path, make_trial, read_runs
+):
+    trial = make_trial()
+    tracker.start({}, trial=trial, study="tiny", directory=tmp_path).finish(None)
+    (read,) = read_runs(tmp_path)[trial.id]
+    assert read.config["seed"] == trial.seed
+    assert read.config["kind"] == read.job_type == trial.kind
+    assert read.config["pair"] == "-".join(trial.tasks)
+    assert {name: read.config[name] for name in ("lambda_b", "beta")} == {
+        name: trial.axes[name] for name in ("lambda_b", "beta")
+    }
 
 
 def test_all_files_lie_in_the_store(tracker, tmp_path, make_trial, record):

@@ -21,6 +21,16 @@ HEADER = 7
 
 
 @dataclass
+class RunArtifact:
+    """An artifact that was logged; ``files``: its entries, and where they lie until they are
+    sent."""
+
+    type: str
+    metadata: dict[str, Any]
+    files: dict[str, Path]
+
+
+@dataclass
 class RunFile:
     """What one run wrote."""
 
@@ -35,6 +45,8 @@ class RunFile:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    charts: dict[str, Any] = field(default_factory=dict)  # custom ones: name → what they show
+    artifacts: dict[str, RunArtifact] = field(default_factory=dict)
     exit_code: int | None = None
 
 
@@ -72,9 +84,26 @@ def read_run(path: Path) -> RunFile:
                 run.summary |= _items(record.summary.update)
             case "files":
                 run.files += [file.path for file in record.files.files]
+            case "config":
+                for key, value in _items(record.config.update).items():
+                    if key.startswith("_wandb/visualize/"):
+                        run.charts[key.split("/", 2)[2]] = value
+            case "request" if record.request.WhichOneof("request_type") == "log_artifact":
+                sent = record.request.log_artifact.artifact
+                run.artifacts[sent.name] = _artifact(sent)
+            case "artifact":
+                run.artifacts[record.artifact.name] = _artifact(record.artifact)
             case "exit":
                 run.exit_code = record.exit.exit_code
     return run
+
+
+def _artifact(sent: Any) -> RunArtifact:
+    return RunArtifact(
+        type=sent.type,
+        metadata=json.loads(sent.metadata or "{}"),
+        files={entry.path: Path(entry.local_path) for entry in sent.manifest.contents},
+    )
 
 
 def _items(items: Any) -> dict[str, Any]:

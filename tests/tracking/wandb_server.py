@@ -12,6 +12,7 @@ import json
 import re
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,6 +50,8 @@ class WandbServer:
         self.runs: dict[str, ServerRun] = {}
         self.queries: list[tuple[str, dict[str, Any]]] = []  # GraphQL operation, variables
         self.chunks: list[tuple[str, int, int]] = []  # run, offset, lines
+        self.reports: dict[str, dict[str, Any]] = {}  # id → what `upsertView` was sent last
+        self.artifacts: list[tuple[str, str]] = []  # type, name
         self.dies_after: int | None = None  # chunks of history, from here on
         self.port = 0
         self._lock = threading.RLock()
@@ -60,6 +63,8 @@ class WandbServer:
         self.runs.clear()
         self.queries.clear()
         self.chunks.clear()
+        self.reports.clear()
+        self.artifacts.clear()
         self.dies_after = None
         if self._server is None:
             self.start()
@@ -152,12 +157,36 @@ class WandbServer:
 
     def _create_artifact(self, sent: dict[str, Any]) -> dict[str, Any]:
         """Tables are files of the run and artifacts as well; these are said to be there."""
+        asked = sent["input"]
+        self.artifacts.append((asked["artifactTypeName"], asked["artifactCollectionName"]))
         artifact = {"id": "A", "state": "COMMITTED", "artifactSequence": {"latestArtifact": None}}
         return {"createArtifact": {"artifact": artifact}}
 
     def _create_run_files(self, sent: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": it, "uploadUrl": f"{self.url}/upload/{it}"} for it in sent["files"]]
         return {"createRunFiles": {"runID": "B", "uploadHeaders": [], "files": files}}
+
+    def _project_internal_id(self, sent: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"internalId": "1"}}
+
+    def _get_projects(self, sent: dict[str, Any]) -> dict[str, Any]:
+        node = {"id": "P", "name": "tcc", "entityName": "someone", "isBenchmark": False,
+                "createdAt": "2026-01-01T00:00:00", "user": None}  # fmt: skip
+        page = {"endCursor": None, "hasNextPage": False}
+        return {"models": {"edges": [{"node": node, "cursor": "P"}], "pageInfo": page}}
+
+    def _project_views(self, sent: dict[str, Any]) -> dict[str, Any]:
+        edges = [{"node": _view(id, it), "cursor": id} for id, it in self.reports.items()]
+        page = {"endCursor": None, "hasNextPage": False}
+        return {"project": {"allViews": {"edges": edges, "pageInfo": page}}}
+
+    def _specific_report(self, sent: dict[str, Any]) -> dict[str, Any]:
+        return {"view": _view(sent["reportId"], self.reports[sent["reportId"]])}
+
+    def _upsert_view(self, sent: dict[str, Any]) -> dict[str, Any]:
+        id = sent["id"] or b64encode(f"View:{1000 + len(self.reports)}".encode()).decode()
+        inserted, self.reports[id] = id not in self.reports, sent
+        return {"upsertView": {"view": _view(id, sent), "inserted": inserted}}
 
     def _runs(self, sent: dict[str, Any]) -> dict[str, Any]:
         if not self.runs:
@@ -182,6 +211,16 @@ def _node(run: ServerRun) -> dict[str, Any]:
         "config": json.dumps({k: {"value": v} for k, v in run.config.items()}),
         "summaryMetrics": json.dumps(run.summary), "historyLineCount": len(run.lines),
         "user": {"name": "s", "username": "someone"}, "historyKeys": None,
+    }  # fmt: skip
+
+
+def _view(id: str, sent: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": id, "type": "runs", "name": sent["name"], "displayName": sent["displayName"],
+        "description": sent["description"], "spec": sent["spec"],
+        "project": {"id": "P", "name": "tcc", "entityName": "someone"},
+        "createdAt": "2026-01-01T00:00:00", "updatedAt": "2026-01-01T00:00:00",
+        "user": {"username": "someone", "photoUrl": "", "email": ""},
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@
     session   opens runs: online where the server answers, else offline
     live      the mirror of a trial that runs
     remote    the server, for `tcc sync`
+    page      the W&B Report of a study, written over an earlier one
 
 Offline unless asked: files under ``STORE/wandb``. A server that does not answer, or is lost midway,
 costs a bounded wait once and then leaves a process offline for a while.
@@ -42,21 +43,24 @@ class WandbTracker(Tracker):
         study: str,
         directory: Path,
         past: Callable[[], Rows] = tuple,
+        checkpoint: Callable[[], Path] | None = None,
     ) -> TrackedRun:
         try:
             params = WandbParams.model_validate(settings)
             run, trouble = self._session.open(params, directory, trial_identity(trial, study))
+            if "checkpoints" not in params.artifacts:
+                checkpoint = None
         except Exception as error:  # noqa: BLE001 - a mirror's fault is not the trial's
             run, trouble = None, f"W&B: starting run {trial.id} failed: {one_line(error)}"
             _log.warning(trouble)
-        return LiveRun(run, trouble, past, self._session)
+        return LiveRun(run, trouble, past, checkpoint, self._session)
 
     def summarise(self, settings: Mapping[str, Any], copy: StudyCopy, *, directory: Path) -> None:
         try:
             params = WandbParams.model_validate(settings)
             run, _ = self._session.open(params, directory, study_identity(copy))
             if run is not None:
-                write_study(run, copy, directory)
+                write_study(run, copy, directory, params.artifacts)
         except Exception as error:  # noqa: BLE001
             _log.warning("W&B: writing the run of study %s failed: %s", copy.study, one_line(error))
 

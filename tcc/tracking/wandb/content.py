@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from tcc.records import EvaluationRecord, FailureRecord, Recipe, TrialRecord, TrialSpec
-from tcc.tracking import StudyCopy
+from tcc.tracking import Chart, StudyCopy
 
 TAG_CHARACTERS = 64  # what W&B takes
+ARTIFACT_CHARACTERS = 128
 CONTENT = "content"  # the summary's key for a digest of what a run was given at its end
+CHECKPOINT = "checkpoint"  # the summary's key for the hash of the weights that were sent
 FAILURE_KEYS = ("failure", "failure_step", "failure_term")
 
 
@@ -100,10 +103,11 @@ def _measured(evaluation: EvaluationRecord) -> dict[str, float]:
 
 
 def media_of(copy: StudyCopy) -> dict[str, Any]:
-    """A study's figures and tables."""
+    """A study's figures, charts and tables."""
     import wandb
 
-    return {name: wandb.Image(str(path)) for name, path in copy.images.items()} | {
+    images = {name: wandb.Image(str(path)) for name, path in copy.images.items()}
+    tables = {
         name: wandb.Table(
             columns=list(table.columns),
             data=[list(row) for row in table.rows],
@@ -111,3 +115,50 @@ def media_of(copy: StudyCopy) -> dict[str, Any]:
         )
         for name, table in copy.tables.items()
     }
+    return images | tables | {name: _chart(chart) for name, chart in copy.charts.items()}
+
+
+def _chart(chart: Chart) -> Any:
+    import wandb
+
+    points = chart.curves.values()
+    return wandb.plot.line_series(
+        xs=[[x for x, _ in curve] for curve in points],
+        ys=[[y for _, y in curve] for curve in points],
+        keys=list(chart.curves),
+        title=chart.title,
+        xname=chart.x,
+        split_table=True,
+    )
+
+
+def report_artifact(copy: StudyCopy) -> Any:
+    """The report as it lies in the store."""
+    import wandb
+
+    artifact = wandb.Artifact(f"report-{copy.study}"[:ARTIFACT_CHARACTERS], type="report")
+    for name, path in copy.files.items():
+        artifact.add_file(str(path), name=name)
+    return artifact
+
+
+def model_artifact(record: TrialRecord, checkpoint: Path) -> Any:
+    """A trial's weights, with what they are weights of."""
+    import wandb
+
+    trial = record.trial
+    artifact = wandb.Artifact(
+        f"checkpoint-{trial.id}",
+        type="model",
+        description=trial.label,
+        metadata={
+            **trial.axes,
+            "seed": trial.seed,
+            "kind": trial.kind,
+            "pair": "-".join(trial.tasks),
+            "step": record.training.best_step,
+            "sha256": record.training.checkpoint_sha256,
+        },
+    )
+    artifact.add_file(str(checkpoint), name=checkpoint.name)
+    return artifact

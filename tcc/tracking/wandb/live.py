@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcc.records import FailureRecord, TrialRecord
 from tcc.tracking import Rows, StudyCopy, TrackedRun, by_step
-from tcc.tracking.wandb.content import CONTENT, FAILURE_KEYS, media_of, summary_of
+from tcc.tracking.wandb.content import (
+    CHECKPOINT,
+    CONTENT,
+    FAILURE_KEYS,
+    media_of,
+    model_artifact,
+    report_artifact,
+    summary_of,
+)
 from tcc.tracking.wandb.session import Session, one_line
 
 if TYPE_CHECKING:
@@ -24,10 +32,17 @@ class LiveRun(TrackedRun):
     """Sends each row whole, once its step is over: a row that is half on the server could never
     be mended. After a failure there is no run any more."""
 
-    def __init__(self, run: Run | None, trouble: str, past: Callable[[], Rows], session: Session):
+    def __init__(
+        self,
+        run: Run | None,
+        trouble: str,
+        past: Callable[[], Rows],
+        checkpoint: Callable[[], Path] | None,
+        session: Session,
+    ):
         self._run, self.trouble = run, trouble
         self._past: Callable[[], Rows] | None = past
-        self._session = session
+        self._checkpoint, self._session = checkpoint, session
         self._step, self._values = 0, {}
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -45,7 +60,7 @@ class LiveRun(TrackedRun):
         with self._guarded("finishing") as run:
             self._flush()
             self._catch_up(None)
-            end(run, outcome)
+            end(run, outcome, self._checkpoint)
         self._run = None
 
     def _flush(self) -> None:
@@ -86,8 +101,10 @@ def log_row(run: Run, step: int, values: Mapping[str, Any]) -> None:
         run.log(dict(values), step=step, commit=True)
 
 
-def end(run: Run, outcome: TrialRecord | FailureRecord | None) -> None:
-    """Adds what a trial came to, and ends its run.
+def end(
+    run: Run, outcome: TrialRecord | FailureRecord | None, checkpoint: Callable[[], Path] | None
+) -> None:
+    """Adds what a trial came to, and its checkpoint where one is given, and ends its run.
 
     Raises:
         TimeoutError: the server did not take all of it in time.
@@ -98,12 +115,18 @@ def end(run: Run, outcome: TrialRecord | FailureRecord | None) -> None:
         if run.resumed and not isinstance(outcome, FailureRecord):
             for key in set(FAILURE_KEYS).intersection(run.summary.keys()):
                 del run.summary[key]
+        if isinstance(outcome, TrialRecord) and checkpoint is not None:
+            with _staging_in(Path(run.dir).parents[1]):
+                run.log_artifact(model_artifact(outcome, checkpoint()))
+            run.summary[CHECKPOINT] = outcome.training.checkpoint_sha256
         run.summary.update(summary_of(outcome))
     run.finish(exit_code=0 if isinstance(outcome, TrialRecord) else 1)
 
 
-def write_study(run: Run, copy: StudyCopy, directory: Path) -> None:
-    """Adds a study's tables and figures to its run, unless they are there, and ends it.
+def write_study(
+    run: Run, copy: StudyCopy, directory: Path, artifacts: Collection[str] = ()
+) -> None:
+    """Adds a study's tables, charts and figures to its run, unless they are there, and ends it.
 
     Raises:
         TimeoutError: the server did not take all of it in time.
@@ -111,6 +134,8 @@ def write_study(run: Run, copy: StudyCopy, directory: Path) -> None:
     try:
         if not run.resumed or run.summary.get(CONTENT) != copy.digest:
             with _staging_in(directory / "wandb"):
+                if "report" in artifacts and copy.files:
+                    run.log_artifact(report_artifact(copy))
                 run.log({**media_of(copy), CONTENT: copy.digest})
     finally:
         run.finish(exit_code=0)

@@ -11,6 +11,7 @@ from tcc.errors import LostServerError, TrackingError
 from tcc.records import FailureRecord, TrialRecord
 from tcc.tracking import Copy, Remote, StudyCopy, by_step
 from tcc.tracking.wandb.content import (
+    CHECKPOINT,
     CONTENT,
     TAG_CHARACTERS,
     study_identity,
@@ -48,9 +49,10 @@ class WandbRemote(Remote):
                 f"W&B at {url} cannot be reached with this key: {one_line(error)}; `wandb login` "
                 "or WANDB_API_KEY set the key, WANDB_BASE_URL the server"
             ) from error
+        self._models = "checkpoints" in params.artifacts
         self._params, self._directory = params.model_copy(update={"entity": entity}), directory
         self._url, self._path = url, f"{entity}/{params.project}"
-        self.place = f"{url} {self._path}"
+        self.place = f"{url} {self._path}" + (" with checkpoints" if self._models else "")
         self._tags: dict[str, list[str]] = {}  # of runs that are there
 
     def lacking(self, copies: Sequence[Copy]) -> dict[str, str]:
@@ -58,7 +60,7 @@ class WandbRemote(Remote):
         for start in range(0, len(copies), RUNS_PER_QUERY):
             there |= self._runs([copy.id for copy in copies[start : start + RUNS_PER_QUERY]])
         self._tags |= {id: list(run.tags or ()) for id, run in there.items()}
-        found = {copy.id: _lack(copy, there.get(copy.id)) for copy in copies}
+        found = {copy.id: _lack(copy, there.get(copy.id), self._models) for copy in copies}
         return {id: why for id, why in found.items() if why}
 
     def push(self, copy: Copy) -> None:
@@ -68,6 +70,14 @@ class WandbRemote(Remote):
         except Exception as error:
             self._runs([copy.id])  # raises where the server is lost
             raise TrackingError(one_line(error)) from error
+
+    def publish(self, copy: StudyCopy) -> str:
+        from tcc.tracking.wandb.page import publish
+
+        try:
+            return publish(self._api, self._params.entity or "", self._params.project, copy)
+        except Exception as error:
+            raise TrackingError(f"the W&B Report was not written: {one_line(error)}") from error
 
     def settle(self, ids: Iterable[str]) -> None:
         wanted = frozenset(ids)
@@ -79,7 +89,7 @@ class WandbRemote(Remote):
     def _push(self, copy: Copy, folder: Path) -> None:
         if isinstance(copy, StudyCopy):
             run = init(self._params, folder, "online", study_identity(copy))
-            write_study(run, copy, folder)
+            write_study(run, copy, folder, self._params.artifacts)
             return
         first = copy.outcome.provenance.study if isinstance(copy.outcome, TrialRecord) else ""
         identity = trial_identity(copy.trial, first or copy.study)
@@ -90,7 +100,7 @@ class WandbRemote(Remote):
             for step, values in by_step(copy.rows):
                 log_row(run, step, values)
         finally:
-            end(run, copy.outcome)
+            end(run, copy.outcome, copy.checkpoint if self._models else None)
 
     def _runs(self, ids: Collection[str]) -> dict[str, Run]:
         """The server's runs of these ids, with summary and number of rows."""
@@ -105,19 +115,24 @@ class WandbRemote(Remote):
             raise LostServerError(f"W&B at {self._url} was lost: {one_line(error)}") from error
 
 
-def _lack(copy: Copy, run: Run | None) -> str:
-    """What a run of the server lacks; ""."""
+def _lack(copy: Copy, run: Run | None, models: bool) -> str:
+    """What a run of the server lacks; "". ``models``: whether it is to have the weights."""
     if run is None:
         return "there is no run"
     summary: Mapping[str, Any] = run.summary_metrics
     if isinstance(copy, StudyCopy):
         return "" if summary.get(CONTENT) == copy.digest else "tables and figures are older"
-    lines, last = run.history_line_count or 0, summary.get("_step")
+    # A run that was only given its end anew tells no step any more.
+    lines, last = run.history_line_count or 0, summary.get("_step", copy.last_step)
     if lines != copy.num_steps or (lines and last != copy.last_step):
         gap = ", and takes none in between" if lines and last == copy.last_step else ""
         return f"it holds {lines} rows where the store has {copy.num_steps}{gap}"
     if copy.outcome is None:
         return ""
     state = "failed" if isinstance(copy.outcome, FailureRecord) else "finished"
-    same = summary.get(CONTENT) == summary_of(copy.outcome)[CONTENT]
-    return "" if same and run.state == state else "its end is missing"
+    if summary.get(CONTENT) != summary_of(copy.outcome)[CONTENT] or run.state != state:
+        return "its end is missing"
+    if models and isinstance(copy.outcome, TrialRecord):
+        sent = summary.get(CHECKPOINT) == copy.outcome.training.checkpoint_sha256
+        return "" if sent else "its checkpoint is missing"
+    return ""

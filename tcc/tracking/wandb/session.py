@@ -24,6 +24,9 @@ RETRY_AFTER_S = 300.0  # a server that failed once is left alone for so long
 NO_KEY = "no key; run `wandb login` or set WANDB_API_KEY"
 
 
+Artifact = Literal["report", "checkpoints"]
+
+
 class WandbParams(TrackerParams):
     """The spec's ``wandb`` section. The server and the key come from W&B's own environment."""
 
@@ -33,6 +36,11 @@ class WandbParams(TrackerParams):
         default="offline",
         description="online: try the server, and say so where it cannot be; auto: try it where a "
         "key is configured. Both go offline rather than wait",
+    )
+    artifacts: tuple[Artifact, ...] = Field(
+        default=("report",),
+        description="report: the page, tables and figures, with the study's run; checkpoints: each "
+        "trial's weights, as a model, with its run",
     )
     init_timeout_s: float = Field(default=10.0, gt=0, description="wait for the server's answer")
     finish_timeout_s: float = Field(default=30.0, gt=0, description="wait for the last upload")
