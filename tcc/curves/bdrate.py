@@ -1,7 +1,8 @@
 """The BD-rate verdict on two RD curves: a number only where one can be defended, and every reason.
 
 PCHIP is the headline, Akima the cross-check; the least-squares cubic of log rate over the metric
-is what many papers print and is shown for information. All three come from the `bjontegaard`
+is what many papers print and is shown for information. BD-metric, by PCHIP, stands beside it: it
+needs rates that both curves have where BD-rate needs metric values. All come from the `bjontegaard`
 package. It imports matplotlib, a second or more, so it is imported when a number is due and never
 for a refusal that needs none.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
-from tcc.curves.front import Front, overlap, reduce
+from tcc.curves.front import Front, overlap, rate_overlap, reduce
 from tcc.records import BDRate
 
 MIN_POINTS = 4
@@ -65,8 +67,8 @@ def verdict(
     refused = [*_refusals(fronts, share, sign, metric), *refusals]
     percent = akima = None
     if not refused:
-        percent = _bd_rate(*map(_curve, fronts), method=METHOD)
-        akima = _bd_rate(*map(_curve, fronts), method="akima")
+        percent = _delta("rate", *map(_curve, fronts), method=METHOD)
+        akima = _delta("rate", *map(_curve, fronts), method="akima")
         if percent is None:
             refused.append("PCHIP gives no finite number on these points")
             akima = None
@@ -77,7 +79,10 @@ def verdict(
         careful += _disagreement(percent, akima)
     cubic = None
     if share > 0 and not refusals and min(len(front.usable) for front in fronts) >= MIN_POINTS:
-        cubic = _bd_rate(*map(_usable, fronts), method="cubic")
+        cubic = _delta("rate", *map(_usable, fronts), method="cubic")
+    shared, change = rate_overlap(*fronts), None
+    if shared > 0 and not refusals and min(map(len, fronts)) >= MIN_POINTS:
+        change = _delta("metric", *map(_curve, fronts), method=METHOD)
     instead = _instead(*fronts, sign, metric, ceiling) if refused and not refusals else []
     return BDRate(
         anchor=anchor,
@@ -92,6 +97,8 @@ def verdict(
         interval=None,
         verdict="refused" if refused else "caution" if careful else "ok",
         reasons=(*refused, *careful, *instead),
+        metric_change=None if change is None else sign * change + 0.0,  # no "-0"
+        rate_overlap=shared,
     )
 
 
@@ -101,7 +108,8 @@ def _refusals(fronts: tuple[Front, Front], share: float, sign: float, metric: st
         ranges = []
         for front in fronts:
             low, high = sorted(sign * front.scores[end] + 0.0 for end in (0, -1))
-            ranges.append(f"{front.role} {low:.6g} to {high:.6g}")
+            span = f"{low:.6g} to {high:.6g}" if len(front) > 1 else f"{low:.6g} alone"
+            ranges.append(f"{front.role} {span}")
         reasons.append(f"no overlap of the {metric} ranges: {', '.join(ranges)}")
     for front in fronts:
         if len(front) < MIN_POINTS:
@@ -168,8 +176,11 @@ def _usable(front: Front) -> _Curve:
     return [rate for _, rate in front.usable], [score for score, _ in front.usable]
 
 
-def _bd_rate(anchor: _Curve, test: _Curve, *, method: str) -> float | None:
-    """`bjontegaard.bd_rate` without its exceptions and warnings; None where no finite number."""
+def _delta(
+    what: Literal["rate", "metric"], anchor: _Curve, test: _Curve, *, method: str
+) -> float | None:
+    """`bjontegaard`'s BD-rate in percent, or its BD-metric in the unit of the scores, without its
+    exceptions and warnings; None where there is no finite number."""
     # A BD-rate does not depend on the metric's unit. Brought to ±1 by a power of two, which is
     # exact, and rid of what is nothing beside 1, no cube leaves the range of floats: LAPACK's
     # least squares can hang for ever on what comes of it then.
@@ -179,15 +190,17 @@ def _bd_rate(anchor: _Curve, test: _Curve, *, method: str) -> float | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from bjontegaard import bd_rate
+        from bjontegaard import bd_psnr, bd_rate
 
+        delta = bd_rate if what == "rate" else bd_psnr
         try:
-            percent = float(
-                bd_rate(*anchor, *test, method=method, require_matching_points=False, min_overlap=0)  # type: ignore[arg-type]
-            )
+            found = delta(
+                *anchor, *test, method=method, require_matching_points=False, min_overlap=0
+            )  # type: ignore[arg-type]
+            found = float(found) if what == "rate" else math.ldexp(float(found), exponent)  # type: ignore[arg-type]
         except (ValueError, ArithmeticError):  # points too close, too far apart for floats
             return None
-    return percent if math.isfinite(percent) else None
+    return found if math.isfinite(found) else None
 
 
 def _scaled(scores: Sequence[float], exponent: int) -> list[float]:

@@ -102,11 +102,20 @@ def reduce(
 
 def overlap(anchor: Front, test: Front) -> float:
     """Intersection over union of the two score ranges, 0 to 1."""
+    return _shared(anchor.scores, test.scores) if anchor and test else 0.0
+
+
+def rate_overlap(anchor: Front, test: Front) -> float:
+    """Intersection over union of the two ranges of log-rates, 0 to 1."""
     if not anchor or not test:
         return 0.0
-    # halves, so that the difference of two large scores stays finite
-    starts = anchor.scores[0] / 2, test.scores[0] / 2
-    ends = anchor.scores[-1] / 2, test.scores[-1] / 2
+    return _shared(*([math.log(rate) for rate in front.rates] for front in (anchor, test)))
+
+
+def _shared(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of two rising sequences."""
+    # halves, so that the difference of two large numbers stays finite
+    starts, ends = (one[0] / 2, other[0] / 2), (one[-1] / 2, other[-1] / 2)
     union = max(ends) - min(starts)
     return max(min(ends) - max(starts), 0.0) / union if union > 0 else 0.0
 

@@ -50,6 +50,8 @@ def average(parts: Mapping[str, BDRate], *, missing: Sequence[str] = ()) -> BDRa
         interval=None,
         verdict="refused" if not used else "caution" if reasons else "ok",
         reasons=tuple(reasons),
+        metric_change=_mean([part.metric_change for part in parts.values()]),
+        rate_overlap=min(part.rate_overlap for part in parts.values()),
     )
 
 
@@ -66,19 +68,23 @@ def summarise(
     if len(values) < MIN_SEEDS:
         missing = [*missing, f"fewer than {MIN_SEEDS} seeds: {len(values)}, so no interval"]
     mean = average(parts, missing=missing)
-    return replace(mean, interval=t_interval(values)), bootstrap_interval(values)
+    changes = [part.metric_change for part in parts.values() if part.metric_change is not None]
+    metric_interval = t_interval(changes) if mean.metric_change is not None else None
+    interval = t_interval(values, least=-100.0)
+    mean = replace(mean, interval=interval, metric_interval=metric_interval)
+    return mean, bootstrap_interval(values)
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Student's two-sided 95 % interval of the mean, in percent; no lower than −100 %. None below
-    three values."""
+def t_interval(values: Sequence[float], *, least: float = -math.inf) -> Interval | None:
+    """Student's two-sided 95 % interval of the mean; no end is below ``least``. None below three
+    values."""
     if len(values) < MIN_SEEDS:
         return None
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     half = quantile * stdev(values) / math.sqrt(len(values))
-    return max(fmean(values) - half, -100.0), fmean(values) + half
+    return max(fmean(values) - half, least), fmean(values) + half
 
 
 def bootstrap_interval(values: Sequence[float]) -> Interval | None:

@@ -63,6 +63,9 @@ class BDRate(Record):
 
     ``percent`` is by PCHIP and None when refused. ``interval``: of the mean over seeds, None
     below three. ``overlap``: intersection over union of the two metric ranges, 0 to 1.
+    ``metric_change``: BD-metric, the mean of test minus anchor over the log-rates that both have,
+    in the metric's unit and with its own sign; None where they share none. ``rate_overlap``: the
+    share of the log-rates that it is a mean over.
     """
 
     anchor: str
@@ -77,3 +80,6 @@ class BDRate(Record):
     interval: tuple[float, float] | None
     verdict: str  # ok | caution | refused
     reasons: tuple[str, ...]
+    metric_change: float | None = None
+    metric_interval: tuple[float, float] | None = None  # of `metric_change`, as `interval`
+    rate_overlap: float = 0.0

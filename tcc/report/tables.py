@@ -153,6 +153,10 @@ BD_RATE_COLUMNS = (
     "interval_high",
     "bootstrap_low",
     "bootstrap_high",
+    "bd_metric",
+    "bd_metric_low",
+    "bd_metric_high",
+    "rate_overlap",
     "verdict",
     "reasons",
     "dropped",
@@ -161,7 +165,8 @@ BD_RATE_COLUMNS = (
 
 def flat(row: Row) -> Row:
     """A BD-rate row for CSV: one number a cell, lists as text."""
-    interval, bootstrap = (row.get(name) or (None, None) for name in ("interval", "bootstrap"))
+    ends = ("interval", "bootstrap", "bd_metric_interval")
+    interval, bootstrap, metric = (row.get(name) or (None, None) for name in ends)
     return {
         **row,
         **row["cross_checks"],
@@ -173,6 +178,8 @@ def flat(row: Row) -> Row:
         "interval_high": interval[1],
         "bootstrap_low": bootstrap[0],
         "bootstrap_high": bootstrap[1],
+        "bd_metric_low": metric[0],
+        "bd_metric_high": metric[1],
         "reasons": "; ".join(row["reasons"]),
         "dropped": "; ".join(row["dropped"]),
     }

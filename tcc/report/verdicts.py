@@ -185,7 +185,10 @@ def _interval_text(comparison: Comparison) -> str:
 
 
 def _delta_texts(comparison: Comparison) -> Iterator[str]:
-    """What the base pays and gains at each λ_b; of other curves the table would drown."""
+    """BD-metric; then what the base pays and gains at each λ_b: of other curves the table would
+    drown."""
+    if change := _at_equal_rate(comparison):
+        yield f"{change}, over {comparison.summary.rate_overlap:.0%} of the rates"
     if comparison.test.family == "base":
         for delta in comparison.deltas:
             rate, value = number(delta.mean_rate_percent, "+.2f"), number(delta.mean_value, "+.4g")
@@ -239,9 +242,9 @@ def _sentence(rows: Mapping[str, Comparison]) -> Sentence:
         if family in rows:
             percent = rows[family].summary.percent
             if percent is None:
-                refused.append(subject)
+                refused.append(subject + _instead(rows[family]))
             else:
-                told.append(f"{subject} {_change(percent)} ({rows[family].summary.verdict})")
+                told.append(f"{subject} {_change(percent)} ({_beside(rows[family])})")
     parts = [f"{_listed(told)}."] if told else []
     if refused:
         parts.append(f"no BD-rate can be given for {_listed(refused)}.")
@@ -250,6 +253,24 @@ def _sentence(rows: Mapping[str, Comparison]) -> Sentence:
         subject=f"{pair_text(row.test.tasks)}, {_against(row)}",
         text=" ".join(part[0].upper() + part[1:] for part in parts),
     )
+
+
+def _beside(row: Comparison) -> str:
+    """The verdict, and BD-metric where there is one."""
+    return ", ".join(part for part in (row.summary.verdict, _at_equal_rate(row)) if part)
+
+
+def _instead(row: Comparison) -> str:
+    change = _at_equal_rate(row)
+    return f" ({change})" if change else ""
+
+
+def _at_equal_rate(row: Comparison) -> str:
+    """BD-metric, ``PSNR +0.42 dB at equal rate``; empty where the curves share no rate."""
+    if row.summary.metric_change is None:
+        return ""
+    change = f"{number(row.summary.metric_change, '+.3g')} {row.metric.unit}".strip()
+    return f"{metric_text(row.metric.name)} {change} at equal rate"
 
 
 def _change(percent: float) -> str:

@@ -75,6 +75,23 @@ def test_doubled_rates_are_plus_100_percent():
     assert result.cross_checks["cubic"] == pytest.approx(100, rel=1e-9)
 
 
+def test_the_metric_at_equal_rate_stands_beside_the_rate_at_equal_metric():
+    half_a_db = judge(RATES, PSNR, RATES, [value + 0.5 for value in PSNR])
+    assert half_a_db.metric_change == pytest.approx(0.5, rel=1e-12)
+    assert half_a_db.rate_overlap == 1
+    errors = judge(RATES, scaled(PSNR, -1), RATES, [0.5 - value for value in PSNR], higher=False)
+    assert errors.metric_change == pytest.approx(0.5, rel=1e-12)  # half a unit more error
+    assert errors.percent > 0
+    # no metric value in common, and yet rates: BD-metric needs these alone
+    apart = judge(RATES, PSNR, RATES, [value + 20 for value in PSNR])
+    assert (apart.verdict, apart.metric_change) == ("refused", pytest.approx(20))
+    dear = judge(RATES, PSNR, scaled(RATES, 100), PSNR)
+    assert (dear.metric_change, dear.rate_overlap) == (None, 0)
+    assert dear.percent == pytest.approx(9900)
+    assert judge(RATES[:3], PSNR[:3], RATES, PSNR).metric_change is None
+    assert judge(RATES, PSNR, RATES, PSNR, refusals=["no"]).metric_change is None
+
+
 def test_unequal_counts_are_compared():
     result = judge(RATES, PSNR, RATES[:4], PSNR[:4])
     assert result.percent == pytest.approx(0, abs=0.5)
@@ -113,12 +130,31 @@ def test_scaling_the_test_rates_scales_the_ratio_exactly(anchor, test, factor):
 
 
 @fast
+@given(curves(), st.integers(-640, 640))
+def test_raising_the_metric_everywhere_is_the_bd_metric_exactly(curve, steps):
+    rates, values = curve
+    raised = judge(rates, values, rates, [value + steps / 64 for value in values])
+    assert raised.metric_change == pytest.approx(steps / 64, abs=1e-9)
+
+
+@fast
+@given(curves(), curves(), st.integers(-6, 6))
+def test_a_common_factor_on_all_rates_changes_nothing(anchor, test, power):
+    before = judge(*anchor, *test)
+    after = judge(scaled(anchor[0], 2.0**power), anchor[1], scaled(test[0], 2.0**power), test[1])
+    for name in ("percent", "metric_change"):
+        one, two = getattr(before, name), getattr(after, name)
+        assert two == (None if one is None else pytest.approx(one, rel=1e-6, abs=1e-9))
+
+
+@fast
 @given(curves(), curves())
 def test_negating_the_metric_changes_nothing(anchor, test):
     up = judge(*anchor, *test)
     down = judge(anchor[0], scaled(anchor[1], -1), test[0], scaled(test[1], -1), higher=False)
     assert (down.percent, down.overlap, down.verdict) == (up.percent, up.overlap, up.verdict)
     assert down.cross_checks == up.cross_checks
+    assert down.metric_change == (up.metric_change and -up.metric_change)
     assert len(down.reasons) == len(up.reasons)
 
 
@@ -143,7 +179,10 @@ def test_any_curve_against_itself_is_zero_and_against_twice_its_rate_100(curve):
 @fast
 @given(curves(), curves())
 def test_swapping_the_curves_inverts_the_ratio(anchor, test):
-    there, back = judge(*anchor, *test).percent, judge(*test, *anchor).percent
+    one, two = judge(*anchor, *test), judge(*test, *anchor)
+    there, back = one.percent, two.percent
+    if one.metric_change is not None:
+        assert one.metric_change == pytest.approx(-two.metric_change, rel=1e-9, abs=1e-9)
     assert (there is None) == (back is None)
     if there is not None and back is not None:
         assert (1 + there / 100) * (1 + back / 100) == pytest.approx(1, rel=1e-9)
@@ -163,7 +202,7 @@ def test_no_numbers_make_it_raise(anchor, test, higher, ceiling):
     assert 0 <= result.overlap <= 1
     assert (result.percent is None) == (result.verdict == "refused")
     assert (result.verdict == "ok") == (result.reasons == ())
-    for number in (result.percent, *result.cross_checks.values()):
+    for number in (result.percent, result.metric_change, *result.cross_checks.values()):
         assert number is None or math.isfinite(number)
 
 
@@ -222,6 +261,15 @@ def test_empty_and_single_point_curves_are_refused():
     assert judge([], [], RATES, PSNR).verdict == "refused"
     assert judge([], [], [], []).reasons[0] == "anchor: 0 points, at least 4 are needed"
     assert reason(judge([0.1], [30.0], [0.1], [30.0]), "anchor: 1 point, at least 4")
+
+
+def test_a_curve_of_one_value_has_no_range():
+    for rates, values in ((RATES, [30.0] * 5), ([0.2] * 5, [30.0] * 5), ([0.2], [30.0])):
+        result = judge(RATES, PSNR, rates, values)
+        assert result.verdict == "refused"
+        assert reason(result, "no overlap of the psnr ranges: anchor 28 to 37, test 30 alone")
+        assert reason(result, "test: 1 point")
+        assert reason(result, "instead: at psnr 30 (the best that both reach) the rate is ")
 
 
 def test_a_refusal_of_the_caller_stands_before_all_else():

@@ -22,6 +22,8 @@ def result(percent: float | None, *reasons: str, akima: float | None = None) -> 
         interval=None,
         verdict="refused" if percent is None else "caution" if reasons else "ok",
         reasons=reasons,
+        metric_change=None if percent is None else -percent / 10,
+        rate_overlap=0.8,
     )
 
 
@@ -33,6 +35,8 @@ def test_three_seeds_give_a_mean_and_students_interval():
     assert (summary.verdict, summary.reasons) == ("ok", ())
     assert summary.cross_checks["akima"] == pytest.approx(-5)
     assert bootstrap is None
+    assert summary.metric_change == pytest.approx(0.5)
+    assert summary.metric_interval == pytest.approx((0.5 - 0.2484138, 0.5 + 0.2484138), abs=1e-6)
 
 
 def test_below_three_seeds_there_is_no_interval_and_the_verdict_says_so():
@@ -81,7 +85,7 @@ def test_an_average_takes_the_worst_overlap_and_counts():
 
 
 def test_an_interval_does_not_pass_below_minus_100():
-    interval = t_interval([-99.0, -20.0, -99.0])
+    interval = t_interval([-99.0, -20.0, -99.0], least=-100.0)
     assert interval is not None
     assert interval[0] == -100
     assert t_interval([1.0, 2.0]) is None
