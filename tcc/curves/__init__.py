@@ -6,5 +6,6 @@ bdrate             two curves → a BD-rate verdict
 seeds              the verdicts of several seeds → their mean, interval and verdict
 comparisons        all curves of a study → one verdict row a comparison
 side_information   what conditioning on the base saves the enhancement
-files              RD files in CompressAI's JSON or CSV; a verdict as JSON or text
+reading            RD files in CompressAI's JSON or CSV
+files              the verdict on two of them; verdicts and curves as JSON or text
 """

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcc.curves.files import bdrate_json, bdrate_text, curve_json, read_curve, verdict_on_files
+from tcc.curves.files import bdrate_json, bdrate_text, curve_json, verdict_on_files
 from tcc.curves.points import curves_of
+from tcc.curves.reading import read_curve
 from tcc.errors import DataError
 
 BPP = [0.1, 0.2, 0.4, 0.8]
@@ -41,6 +42,36 @@ def test_json_and_csv_read_alike(write):
     assert (two.metric, two.bpp, two.values) == (one.metric, one.bpp, one.values)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "psnr,bpp\n28,0.1\n31,0.2\n",
+        "# kodak, 24 images\nnote;bpp;psnr\nx, y;0.1;28\n# the rest\n;0.2;31\n",
+        "bpp\tpsnr\tencoding_time\n0.1\t28\t3\n0.2\t31\t4\n",
+    ],
+)
+def test_columns_stand_in_any_order_apart_by_commas_semicolons_or_tabs(write, text):
+    curve = read_curve(write("a.csv", text))
+    assert (curve.metric, curve.bpp, curve.values) == ("psnr", (0.1, 0.2), (28.0, 31.0))
+
+
+def test_a_metric_under_two_names_is_one_and_said_so(write):
+    """CompressAI's own files: psnr of VTM, psnr-rgb of JPEG."""
+    jpeg = write(
+        "jpeg.json", compressai(**{"psnr-rgb": PSNR, "ms-ssim-rgb": [0.8, 0.9, 0.95, 1.0]})
+    )
+    vtm = write("vtm.json", compressai(psnr=PSNR, **{"ms-ssim": [0.8, 0.9, 0.95, 1.0]}))
+    result = verdict_on_files(jpeg, vtm, metric="psnr")
+    assert result.percent == 0
+    assert result.reasons == (
+        "the anchor's psnr-rgb and the test's psnr were taken for one metric",
+    )  # fmt: skip
+    both = write("both.json", compressai(**{"psnr-rgb": PSNR, "psnr": [1.0, 2.0, 3.0, 4.0]}))
+    assert read_curve(both, "psnr").values[0] == 1.0
+    with pytest.raises(DataError, match=r"several metrics \(psnr-rgb, ms-ssim-rgb\)"):
+        verdict_on_files(jpeg, vtm)
+
+
 def test_the_metric_is_chosen_by_name_whatever_its_case(write):
     content = compressai(**{"psnr-rgb": PSNR, "ms-ssim": [0.9] * 4, "encoding_time": [1.0] * 4})
     path = write("a.json", content)
@@ -67,11 +98,11 @@ def test_missing_numbers_are_left_to_the_verdict(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", 'needs a list "bpp"'),
+        ("", 'needs a list or column "bpp"'),
         ("{", "is not valid JSON"),
         ("[1, 2]", 'has no "results"'),
         ('{"results": [1]}', 'has no "results"'),
-        ('{"results": {"bpp": [0.1]}}', 'needs a list "bpp" and one of a metric; there are: bpp'),
+        ('{"results": {"bpp": [0.1]}}', 'needs a list or column "bpp" and one of a metric'),
         ('{"results": {"m": [0.1]}}', "there are: m"),
         ('{"results": {"bpp": 0.1, "m": 3}}', "there are: none"),
         ('{"results": {"bpp": [0.1], "m": [1, 2]}}', "bpp has length 1 and m has length 2"),
@@ -81,7 +112,9 @@ def test_missing_numbers_are_left_to_the_verdict(write):
         ('{"results": {"bpp": [0.1], "m": [1' + "0" * 400 + "]}}", "too large"),
         ('{"results": {"bpp": [0.1], "m": [' + "1" * 5000 + "]}}", "is not valid JSON"),
         ("[" * 100_000, "is not valid JSON"),
-        ("bpp;m\n0.1;2\n", "there are: bpp;m"),
+        ("bpp;m\n0,1;2\n", "bpp: '0,1' is not a number; write it such as 0.1"),
+        ("bpp m\n0.1 2\n", "there are: bpp m"),
+        ("# only a comment\n", "there are: none"),
         ("bpp,m\n0.1\n", "point 1 has 1 cells, not 2"),
         ("bpp,m\n0.1,2\nx,3\n", "bpp: 'x' is not a number"),
         ("bpp,m,m\n0.1,2,3\n", "two columns have the same name"),
@@ -146,8 +179,8 @@ def test_a_lower_is_better_metric_is_said_not_guessed(write):
 
 def test_a_verdict_as_json_has_the_documented_keys_and_is_json(write):
     anchor = write("a.json", compressai(psnr=PSNR))
-    keys = ["metric", "bd_rate_percent", "cross_checks", "overlap", "points", "dropped",
-            "interval", "verdict", "reasons"]  # fmt: skip
+    keys = ["metric", "bd_rate_percent", "cross_checks", "overlap", "points", "dropped", "interval",
+            "verdict", "reasons", "bd_metric", "bd_metric_interval", "rate_overlap"]  # fmt: skip
     for values in (PSNR, [50.0, 51.0, 52.0, math.nan]):
         test = write("t.json", compressai(psnr=values))
         content = bdrate_json(verdict_on_files(anchor, test))
