@@ -63,14 +63,26 @@ def decode(
 
 @click.command()
 @click.argument("anchor", type=click.Path(path_type=Path))
-@click.argument("test", type=click.Path(path_type=Path))
+@click.argument("test", type=click.Path(path_type=Path), required=False)
 @click.option("--metric", help="Name of the metric; needed where a file holds several.")
 @click.option("--lower-is-better", is_flag=True, help="The metric falls as quality rises.")
+@click.option("--baseline", metavar="METHOD", help="Of a table; Baseline where none is given.")
 @json_option
 def bdrate(
-    anchor: Path, test: Path, metric: str | None, lower_is_better: bool, as_json: bool
-) -> None:
-    """The BD-rate of TEST against ANCHOR (CompressAI JSON or CSV), with its verdict."""
+    anchor: Path, test: Path | None, metric: str | None, lower_is_better: bool,
+    baseline: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """The BD-rate of TEST against ANCHOR (CompressAI JSON or CSV), with its verdict.
+
+    One file alone is a table of curves (CSV: figure, panel, role, dataset, metric, method, bpp,
+    value): each is compared with its panel's baseline, and what was claimed of it is judged.
+    """
+    if test is None:
+        from tcc.curves.claims import claims, claims_json, claims_text
+
+        table = claims(anchor, baseline=baseline)
+        print_json(claims_json(table)) if as_json else click.echo(claims_text(table))
+        return
     from tcc.curves.files import bdrate_json, bdrate_text, verdict_on_files
 
     found = verdict_on_files(anchor, test, metric=metric, lower_is_better=lower_is_better)

@@ -7,5 +7,6 @@ seeds              the verdicts of several seeds → their mean, interval and ve
 comparisons        all curves of a study → one verdict row a comparison
 side_information   what conditioning on the base saves the enhancement
 reading            RD files in CompressAI's JSON or CSV
+claims             a table of published curves → a finding on each claim
 files              the verdict on two of them; verdicts and curves as JSON or text
 """

@@ -109,14 +109,22 @@ def bdrate_text(result: BDRate) -> str:
     return "\n".join(lines)
 
 
-def _direction(metric: str, lower_is_better: bool) -> list[str]:
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric's name says that it falls as quality rises."""
+    return bool(_words(metric) & _LOWER)
+
+
+def _direction(metric: str, lower: bool) -> list[str]:
     """A caution where a metric's name speaks against the direction given."""
-    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
-    if words & _LOWER and not lower_is_better:
+    if lower_is_better(metric) and not lower:
         return [f"{metric} was taken as higher is better; its name suggests --lower-is-better"]
-    if words & _HIGHER and lower_is_better:
+    if _words(metric) & _HIGHER and lower:
         return [f"{metric} was taken as lower is better; its name suggests the opposite"]
     return []
+
+
+def _words(metric: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", metric.lower()))
 
 
 def _number(value: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from tcc.curves.bdrate import verdict
+from tcc.curves.claims import FALLS, IN_SIGN, PAPER, STANDS, claims, claims_json, claims_text
+from tcc.errors import DataError
 from tcc.records import BDRate
 
 Points = list[tuple[float, float]]
@@ -32,13 +35,18 @@ CLAIMS = {
 
 
 @pytest.fixture(scope="module")
-def panels() -> dict[tuple[str, str], dict[str, Points]]:
-    """Panel → method → (bpp, value)."""
+def table() -> Path:
     shared = os.environ.get("TCC_SHARED")
     if not shared:
         pytest.skip("TCC_SHARED is not set")
+    return Path(shared) / "reference" / "paper_curves.csv"
+
+
+@pytest.fixture(scope="module")
+def panels(table) -> dict[tuple[str, str], dict[str, Points]]:
+    """Panel → method → (bpp, value)."""
     found: dict[tuple[str, str], dict[str, Points]] = {}
-    with (Path(shared) / "reference" / "paper_curves.csv").open(encoding="utf-8") as file:
+    with table.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["bpp"]:
                 methods = found.setdefault((row["figure"], row["panel"]), {})
@@ -114,3 +122,58 @@ def test_the_direct_panels_share_no_metric_range(panels, panel):
     assert result.reasons[0].startswith("no overlap")
     assert result.cross_checks["cubic"] is None  # extrapolation is no information
     assert any("instead: at" in line and "(inside both curves)" in line for line in result.reasons)
+
+
+# --- each claim -----------------------------------------------------------------------------------
+
+
+def test_each_claim_of_the_paper_is_judged(table):
+    found = {(c.panel["figure"], c.panel["panel"]): c for c in claims(table) if c.percent}
+    assert {panel: claim.percent for panel, claim in found.items()} == CLAIMS
+    findings = {panel: (claim.finding, claim.under) for panel, claim in found.items()}
+    assert findings == {
+        BASE_DETECTION: (FALLS, ("cubic",)),
+        BASE_DEPTH: (FALLS, ("cubic",)),
+        DIRECT_DEPTH: (FALLS, ()),
+        ("Fig5", "a"): (IN_SIGN, ("cubic",)),
+        ("Fig5", "b"): (STANDS, ("pchip", "akima", "cubic")),
+        ("Fig6", ""): (STANDS, ("pchip", "akima", "cubic")),
+    }
+    assert found[BASE_DETECTION].text.startswith(
+        "claimed -1.295 %: does not stand (caution; pchip +7.07 %, akima +9.71 %, cubic -1.29 %); "
+        "within 2 points under cubic; overlap of the mAP ranges is 53.9%, under 75%"
+    )
+    assert "no overlap of the PSNR ranges" in found[DIRECT_DEPTH].text
+    assert "3 points after the reduction" in found[BASE_DEPTH].text
+
+
+def test_all_curves_of_the_table_have_a_verdict(table):
+    found = claims(table)
+    assert len(found) == 10  # seven panels, three of them with a standalone curve as well
+    by_role = {claim.panel["role"]: claim for claim in found if claim.result.test == "Proposed"}
+    unclaimed = by_role["direct reconstruction from detection base"]
+    assert (unclaimed.percent, unclaimed.finding) == (None, None)
+    depth = by_role["depth (base task)"].result
+    assert dict(depth.num_points) == {"anchor": 3, "test": 5}  # its RMSE was taken as falling
+    content = claims_json(found)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    text = claims_text(found)
+    assert text.count("BD-rate (") == 10
+    assert text.count("claimed") == len(PAPER) == 6
+
+
+def test_a_table_may_say_what_is_claimed(tmp_path):
+    rows = [f"new,{rate / 2},{value},-50" for rate, value in ((1, 3.0), (2, 4), (4, 5), (8, 6))]
+    rows += [f"old,{rate},{value}," for rate, value in ((1, 3.0), (2, 4), (4, 5), (8, 6))]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["method,bpp,value,claim,metric", *(f"{row},psnr" for row in rows)]))
+    (claim,) = claims(path, baseline="old")
+    assert (claim.finding, claim.percent, claim.result.percent) == (STANDS, -50, pytest.approx(-50))
+    with pytest.raises(DataError, match="unknown baseline 'Baseline': there is new, old"):
+        claims(path)
+    path.write_text("bpp,psnr\n0.1,30\n")
+    with pytest.raises(DataError, match="no column metric, method, value; give a second file"):
+        claims(path)
+    path.write_text("metric,method,bpp,value\npsnr,Baseline,a,30\npsnr,Other,1,30\n")
+    with pytest.raises(DataError, match="bpp: 'a' is not a number"):
+        claims(path, baseline="Baseline")
