@@ -2,8 +2,9 @@
 
 Against the baseline (the spec's ``report.anchor``, β = 0): base, direct and scalable curves, these
 on the total rate and on the enhancement's own, one a base, then their mean over λ_b. Against
-references at the same β and λ_b: scalable against standalone, single layer and simulcast. Seeds
-are paired: each seed's test curve meets that seed's anchor curve.
+references at the same β and λ_b: scalable against standalone and simulcast, on the total rate and
+on that of the second layer, and against a single layer, which has no base, on the total. Seeds are
+paired: each seed's test curve meets that seed's anchor curve.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from dataclasses import dataclass, replace
 
 from tcc.curves.bdrate import verdict
 from tcc.curves.deltas import Delta, deltas
-from tcc.curves.points import LEVELS
+from tcc.curves.points import LEVELS, by_rate, rate_of
 from tcc.curves.seeds import Interval, average, summarise
 from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve, RDPoint
 
 BASELINE = "baseline"
 REFERENCES = ("standalone", "single_layer", "simulcast")  # of scalable curves
+_OWN = "standalone_own"  # a standalone curve over the rate of its second layer alone
 _AGAINST_BASELINE = ("base", "direct", "direct_published", "scalable", "enhancement_only")
 _PER_BASE = ("scalable", "enhancement_only")
 _SYMBOLS = {"beta": "β", "lambda_b": "λ_b", "lambda_e": "λ_e"}
@@ -65,7 +67,7 @@ def compare(
         refusals: reasons why no BD-rate of this study may be given, if any.
     """
     curves = tuple(curves)
-    groups = _by_group(curves)
+    groups = _by_group((*curves, *_own_rates(curves)))
     ceilings = _ceilings(curves)
     rows: list[Comparison] = []
     for tests in groups.values():
@@ -108,14 +110,31 @@ def _anchors(
         )
         if found:
             yield BASELINE, found
-    if key.family != "scalable":
-        return
-    for family in REFERENCES:
+    for reference, family in _references(key.family):
         wanted = replace(key, family=family)
         if family == "single_layer":
             wanted = replace(wanted, tasks=key.tasks[-1:], fixed={}, variant="")
         if wanted in groups:
-            yield family, groups[wanted]
+            yield reference, groups[wanted]
+
+
+def _references(family: str) -> Iterator[tuple[str, str]]:
+    """What curves of a family are compared with beside the baseline, and which curves that is."""
+    if family == "scalable":
+        yield from zip(REFERENCES, REFERENCES, strict=True)
+    elif family == "enhancement_only":  # what stands beside the same base
+        yield from (("standalone", _OWN), ("simulcast", "single_layer"))
+
+
+def _own_rates(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
+    for curve in curves:
+        if curve.key.family == "standalone":
+            points = (
+                replace(point, rate_bpp=rate_of(point.bpp_by_stream, "enhancement"))
+                for point in curve.points
+            )
+            key = replace(curve.key, family=_OWN)
+            yield replace(curve, key=key, points=by_rate(points))
 
 
 def _compare(
@@ -158,12 +177,15 @@ def _verdict(
         "anchor": [_point(anchor, point) for point in anchor.points],
         "test": [_point(test, point) for point in test.points],
     }
-    undertrained = []
+    cautions = []
     for role, curve in (("anchor", anchor), ("test", test)):
         flags = [point.still_improving for point in curve.points]
         if any(flags):
             which = ", ".join(name for name, flag in zip(names[role], flags, strict=True) if flag)
-            undertrained.append(f"{role}: undertrained, still improving at its end: {which}")
+            cautions.append(f"{role}: undertrained, still improving at its end: {which}")
+    if test.key.family in _PER_BASE and "lambda_b" not in test.key.fixed:
+        moving = f"the base moves along the curves: an equal {test.metric.name} is no equal base"
+        cautions.append(moving)
     return verdict(
         [point.rate_bpp for point in anchor.points],
         [point.value for point in anchor.points],
@@ -176,7 +198,7 @@ def _verdict(
         anchor_names=names["anchor"],
         test_names=names["test"],
         ceiling=ceiling,
-        cautions=undertrained,
+        cautions=cautions,
         refusals=refusals,
     )
 

@@ -10,6 +10,8 @@
     uncompressed   uncompressed, a level              nothing: one point a β, its best is the level
     pixels         pixels, a level                    nothing: one point, without a rate
 
+Where every λ_b has a λ_e of its own (``pairing: zip``), both move: a curve runs over the bases.
+
 A level is drawn as a horizontal line; its key has no rate source, so it belongs to coded and to
 estimated curves alike. All other curves hold points of one rate source only.
 """
@@ -22,6 +24,7 @@ from dataclasses import replace
 
 from tcc.curves.layers import base_gaps, own_gap
 from tcc.curves.simulcast import simulcast
+from tcc.curves.zipped import arm_of, zipped_arms
 from tcc.errors import RecordError
 from tcc.records import (
     CurveKey,
@@ -51,7 +54,7 @@ FAMILIES = (
 )
 LEVELS = ("uncompressed", "pixels")
 _FAMILIES_OF_KIND = {"enhancement": ("scalable", "enhancement_only")}  # others: as the kind
-_MOVING = {"base": "lambda_b", "direct": "lambda_b", "direct_published": "lambda_b"}  # others: λ_e
+_MOVING = dict.fromkeys(("base", "direct", "direct_published"), ("lambda_b",))
 
 # One measured point of one curve, before points are gathered: whether its evaluation was asked for
 # with that rate source, its metric's place in the evaluation, and the point itself.
@@ -72,7 +75,7 @@ def curves_of(
     Args:
         records: finished trials with their evaluations.
         specs: id → spec of every trial that a record stands on, near or far; those of the records
-            themselves need not be in it.
+            themselves need not be in it. What else is planned tells which λ belong together.
         improving_share: see `still_improving`.
 
     Raises:
@@ -80,6 +83,7 @@ def curves_of(
     """
     records = tuple(records)
     known = {**specs, **{record.trial.id: record.trial for record in records}}
+    zipped = zipped_arms(known.values())
     best: dict[tuple[CurveKey, str], _Found] = {}
     improving_ids = {
         record.trial.id for record in records if still_improving(record.training, improving_share)
@@ -88,8 +92,9 @@ def curves_of(
         base = _base(record.trial, known)
         # an undertrained base's rate is in the points of all that stands on it
         improving = bool(improving_ids & {record.trial.id, base.id if base else ""})
+        moving = ("lambda_b", "lambda_e") if arm_of(record.trial) in zipped else ("lambda_e",)
         for evaluation in record.evaluations:
-            for found in _points(record, evaluation, base, improving):
+            for found in _points(record, evaluation, base, improving, moving):
                 # Two evaluations of one split may both give a rate of this source: the one that
                 # was asked for it counts.
                 slot = (found[0], record.trial.id)
@@ -160,7 +165,11 @@ def _base(trial: TrialSpec, known: Mapping[str, TrialSpec]) -> TrialSpec | None:
 
 
 def _points(
-    record: TrialRecord, evaluation: EvaluationRecord, base: TrialSpec | None, improving: bool
+    record: TrialRecord,
+    evaluation: EvaluationRecord,
+    base: TrialSpec | None,
+    improving: bool,
+    moving: tuple[str, ...],  # along the curves of enhancements
 ) -> Iterator[_Found]:
     trial, asked = record.trial, evaluation.evaluation
     for place, metric in enumerate(evaluation.metrics):
@@ -183,7 +192,7 @@ def _points(
                     still_improving=improving,
                     gap=evaluation.gap,
                 )
-                moving = tuple(trial.axes) if level else (_MOVING.get(family, "lambda_e"),)
+                along = tuple(trial.axes) if level else _MOVING.get(family, moving)
                 key = CurveKey(
                     family=family,
                     method=trial.method,
@@ -192,7 +201,7 @@ def _points(
                     split=asked.split,
                     source="" if level else point.source,
                     metric=metric.name,
-                    fixed={name: x for name, x in trial.axes.items() if name not in moving},
+                    fixed={name: x for name, x in trial.axes.items() if name not in along},
                     variant="" if level else trial.variant,
                     seed=trial.seed,
                     trained_on=", ".join(trial.datasets),

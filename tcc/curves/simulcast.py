@@ -21,11 +21,10 @@ def simulcast(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
     for scalable in curves:
         single = singles.get(_shared(scalable.key))
         if scalable.key.family == "scalable" and single is not None and scalable.points:
-            yield RDCurve(
-                key=replace(scalable.key, family="simulcast"),
-                metric=single.metric,
-                points=tuple(_points(scalable, single.points, gaps)),
-            )
+            points = tuple(_points(scalable, single.points, gaps))
+            key = replace(scalable.key, family="simulcast")
+            if points:
+                yield RDCurve(key=key, metric=single.metric, points=points)
 
 
 def _shared(key: CurveKey) -> tuple[object, ...]:
@@ -43,12 +42,17 @@ def _shared(key: CurveKey) -> tuple[object, ...]:
 
 
 def _points(scalable: RDCurve, singles: Sequence[RDPoint], gaps: BaseGaps) -> Iterator[RDPoint]:
-    point = scalable.points[0]
-    base = {
-        stream: bpp for stream, bpp in point.bpp_by_stream.items() if stream.startswith("base.")
-    }
-    fixed = {name: value for name, value in point.axes.items() if name != "lambda_e"}
+    """Beside the one base of the curve; where its base moves, beside the one of the same λ_e."""
+    by_lambda = {point.axes["lambda_e"]: point for point in scalable.points}
+    one_base = "lambda_b" in scalable.key.fixed
     for single in singles:
+        point = by_lambda.get(single.axes["lambda_e"], scalable.points[0] if one_base else None)
+        if point is None:
+            continue
+        base = {
+            stream: bpp for stream, bpp in point.bpp_by_stream.items() if stream.startswith("base.")
+        }
+        fixed = {name: value for name, value in point.axes.items() if name != "lambda_e"}
         streams = {
             f"single_layer.{stream.rpartition('.')[2]}": bpp
             for stream, bpp in single.bpp_by_stream.items()

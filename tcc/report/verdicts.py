@@ -148,7 +148,8 @@ def _row(comparison: Comparison) -> VerdictRow:
         where = f"mean over λ_b {', '.join(map(number, comparison.over))}"
     what = _WHAT.get(key.family, family_text(key.family))
     if comparison.reference != BASELINE:
-        what = f"Against {family_text(comparison.reference)}, {arm_text(key)}"
+        own = ", enhancement's own rate" if comparison.rate == "enhancement" else ""
+        what = f"Against {family_text(comparison.reference)}{own}, {arm_text(key)}"
     return VerdictRow(
         scope=", ".join(part for part in (what, where) if part),
         notes=tuple(_delta_texts(comparison)),

@@ -163,7 +163,11 @@ def psnr(lambda_e: float) -> dict[str, float]:
     return {"reconstruction/psnr": value, "reconstruction/ms_ssim": 0.8 + value / 400}
 
 
-def make_study(seed: int = 0, lambda_b: tuple[float, ...] = LAMBDA_B) -> Iterator[TrialRecord]:
+def make_study(
+    seed: int = 0,
+    lambda_b: tuple[float, ...] = LAMBDA_B,
+    scalable_at: tuple[float, ...] = SCALABLE_AT,
+) -> Iterator[TrialRecord]:
     """β = 0.1 makes the base 4 % dearer and the enhancement 20 % cheaper; the base saves the
     enhancement a quarter of its bits."""
     noise = 1 + 0.01 * seed
@@ -181,7 +185,7 @@ def make_study(seed: int = 0, lambda_b: tuple[float, ...] = LAMBDA_B) -> Iterato
             direct = make_spec("direct", pair, axes, seed=seed, needs=(base.id,))
             values = psnr(0.02 * (1 + beta) * (1 + lmbda))
             yield make_record(direct, make_evaluation(direct.id, rate, values))
-            if lmbda not in SCALABLE_AT:
+            if lmbda not in scalable_at:
                 continue
             for lambda_e in LAMBDA_E:
                 grid = {**axes, "lambda_e": lambda_e}
@@ -204,10 +208,26 @@ def make_study(seed: int = 0, lambda_b: tuple[float, ...] = LAMBDA_B) -> Iterato
 
 @pytest.fixture
 def study() -> Callable[..., tuple[TrialRecord, ...]]:
-    """``study(*seeds)``: all records of a study with those seeds."""
+    """``study(*seeds, at_every_base=False)``: all records of a study with those seeds."""
 
-    def build(*seeds: int) -> tuple[TrialRecord, ...]:
-        return tuple(record for seed in seeds for record in make_study(seed))
+    def build(*seeds: int, at_every_base: bool = False) -> tuple[TrialRecord, ...]:
+        at = LAMBDA_B if at_every_base else SCALABLE_AT
+        return tuple(record for seed in seeds for record in make_study(seed, scalable_at=at))
+
+    return build
+
+
+@pytest.fixture
+def zipped(study: Callable[..., tuple[TrialRecord, ...]]) -> Callable[..., list[TrialRecord]]:
+    """``zipped(*seeds)``: the records that the study would have with `pairing: zip`."""
+    pairs = dict(zip(LAMBDA_B, LAMBDA_E, strict=True))
+
+    def wanted(axes: Mapping[str, float]) -> bool:
+        both = {"lambda_b", "lambda_e"} <= axes.keys()
+        return not both or pairs[axes["lambda_b"]] == axes["lambda_e"]
+
+    def build(*seeds: int) -> list[TrialRecord]:
+        return [item for item in study(*seeds, at_every_base=True) if wanted(item.trial.axes)]
 
     return build
 

@@ -46,7 +46,10 @@ def test_the_rows_of_a_study(study):
     for reference in ("standalone", "single_layer", "simulcast"):
         assert kinds.count(("scalable", reference, False)) == 4  # λ_b × β
         assert kinds.count(("scalable", reference, True)) == 2  # β
-    assert len(kinds) == 3 + 6 + 18
+    for reference in ("standalone", "simulcast"):  # a single layer has no base to leave out
+        assert kinds.count(("enhancement_only", reference, False)) == 4
+        assert kinds.count(("enhancement_only", reference, True)) == 2
+    assert len(kinds) == 3 + 6 + 18 + 12
     assert len({(row.reference, row.test) for row in rows}) == len(rows)
 
 
@@ -124,6 +127,49 @@ def test_references_are_met_at_equal_base_and_beta(study):
     assert single.anchor.tasks == ("reconstruction",)
     simulcast = find(rows, "scalable", "simulcast", lambda_b=1.0, beta=0.1)
     assert simulcast.summary.percent < single.summary.percent
+
+
+def test_references_with_a_base_are_met_on_the_second_layers_rate_too(study):
+    rows = rows_of(study(0))
+    alone = find(rows, "enhancement_only", "standalone", lambda_b=1.0, beta=0.1)
+    assert alone.rate == "enhancement"
+    assert alone.summary.percent == pytest.approx(-25)  # the base saves a quarter
+    total = find(rows, "scalable", "standalone", lambda_b=1.0, beta=0.1)
+    assert alone.summary.percent < total.summary.percent < 0
+    other = find(rows, "enhancement_only", "simulcast", lambda_b=1.0, beta=0.1)
+    assert other.anchor.family == "single_layer"
+    assert other.summary.percent == pytest.approx((3 * 0.8 / 4 - 1) * 100)
+
+
+PAIRS = [(0.1, 0.02), (0.3, 0.05), (1.0, 0.1), (3.0, 0.3)]  # λ_b, λ_e
+
+
+def test_zipped_lambdas_make_one_curve_over_all_bases(zipped):
+    curves = curves_of(zipped(0, 1, 2), {})
+    for family in ("scalable", "enhancement_only", "standalone", "simulcast"):
+        found = [c for c in curves if c.key.family == family and c.key.metric == PSNR]
+        assert len(found) == 2 * 3  # β, seeds
+        for curve in found:
+            assert dict(curve.key.fixed) in ({"beta": 0.0}, {"beta": 0.1})
+            pairs = {(p.axes["lambda_b"], p.axes["lambda_e"]) for p in curve.points}
+            assert pairs == set(PAIRS)
+            assert len({p.base for p in curve.points}) == 4
+    rows = rows_of(zipped(0, 1, 2))
+    assert not means(rows)
+    row = find(rows, "enhancement_only", beta=0.1)
+    assert row.summary.percent == pytest.approx(-20)
+    assert row.summary.verdict == "caution"
+    assert any("the base moves along the curves" in line for line in row.summary.reasons)
+    assert [delta.axes for delta in row.deltas] == [
+        {"lambda_b": b, "lambda_e": e} for b, e in PAIRS
+    ]
+
+
+def test_the_plan_tells_zipped_from_unfinished(study, zipped):
+    """Of a product, the first enhancements to finish may look like a zip."""
+    plan = {record.trial.id: record.trial for record in study(0, at_every_base=True)}
+    curves = curves_of(zipped(0), plan)
+    assert {len(c.points) for c in curves if c.key.family == "scalable"} == {1}
 
 
 def test_a_beta_mode_is_compared_with_the_baseline_that_has_none(study):
