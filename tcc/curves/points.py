@@ -54,7 +54,9 @@ FAMILIES = (
 )
 LEVELS = ("uncompressed", "pixels")
 _FAMILIES_OF_KIND = {"enhancement": ("scalable", "enhancement_only")}  # others: as the kind
-_MOVING = dict.fromkeys(("base", "direct", "direct_published"), ("lambda_b",))
+_MOVING: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("base", "direct", "direct_published"), ("lambda_b",)
+)
 
 # One measured point of one curve, before points are gathered: whether its evaluation was asked for
 # with that rate source, its metric's place in the evaluation, and the point itself.
