@@ -26,7 +26,7 @@ def bailing_out(trouble: Callable[[], str], stopping: Stopping) -> Iterator[None
             said = trouble()
             since = (since or time.monotonic()) if said else None
             if since is not None and time.monotonic() - since > PATIENCE_S:
-                interrupted = isinstance(stopping.cause, KeyboardInterrupt)
+                interrupted = stopping.interrupted
                 with suppress(OSError):  # a closed terminal
                     os.write(2, f"tcc: {'interrupted; ' if interrupted else ''}{said}\n".encode())
                 os._exit(INTERRUPTED if interrupted else FAILED)

@@ -44,6 +44,12 @@ class Stopping:
                 f"{again} to end at once"
             )
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal is why, though it may have been heard since the last `check`."""
+        heard = self.cause is None and self._heard_at is not None
+        return heard or isinstance(self.cause, KeyboardInterrupt)
+
     def check(self) -> bool:
         """Whether the run stops. Called several times a second.
 
