@@ -26,6 +26,7 @@ def test_every_verb_explains_itself():
         "check",
         "plan",
         "run",
+        "extend",
         "status",
         "report",
         "trial",

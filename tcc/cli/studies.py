@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ from tcc.errors import TccError
 
 if TYPE_CHECKING:
     from tcc.plan.capacity import Node
+    from tcc.spec import SweepSpec
 
 
 @click.command()
@@ -80,27 +81,35 @@ def run(
     spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
 ) -> int:
     """Run what is not done yet. The same command again is the resume."""
-    from tcc.report import build_report, mirror_report
-    from tcc.run import run_study
+    from tcc.spec import load_spec
+
+    return _run(load_spec(spec, overrides), store, address, as_json)
+
+
+@click.command()
+@spec_argument
+@overrides_argument
+@store_option
+@address_option
+@click.option("--run", "also_run", is_flag=True, help="Run the study with what is proposed.")
+@json_option
+def extend(
+    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, also_run: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Propose λ where a verdict lacks points or overlap, and say what they cost."""
+    from tcc.search._extend import extend as propose
+    from tcc.search._extend import extension_json, extension_text
     from tcc.spec import load_spec
     from tcc.stores import open_store
 
-    loaded = load_spec(spec, overrides)
-    opened = open_store(store)
-    outcome = run_study(loaded, opened, address=address, quiet_stdout=as_json)
-    try:
-        files = build_report(outcome.study, opened)
-        if files.fresh:
-            mirror_report(outcome.study, opened, files)
-    except TccError:  # what was run is told all the same
-        lost = outcome.to_json() | {"report": None, "address": None}
-        print_json(lost) if as_json else say(outcome.summary())
-        raise
-    if as_json:
-        print_json(outcome.to_json() | {"report": str(files.page), "address": files.address})
-    else:
-        say(f"{outcome.summary()}\nreport: {files.told}")
-    return outcome.exit_code
+    found = propose(load_spec(spec, overrides), open_store(store, write=False))
+    if not (also_run and found.pairs):
+        print_json(extension_json(found)) if as_json else click.echo(extension_text(found))
+        return 0
+    if not as_json:
+        click.echo(extension_text(found))
+    return _run(found.spec, store, address, as_json, extension_json(found))
 
 
 @click.command()
@@ -212,6 +221,36 @@ def sync(study: str, store: str, as_json: bool) -> int:
     return FAILED if result.failed or result.lost else 0
 
 
+def _run(
+    spec: SweepSpec,
+    store: str,
+    address: str | None,
+    as_json: bool,
+    beside: Mapping[str, Any] | None = None,
+) -> int:
+    """Runs a study and draws its report; ``beside``: what else the JSON holds."""
+    from tcc.report import build_report, mirror_report
+    from tcc.run import run_study
+    from tcc.stores import open_store
+
+    opened = open_store(store)
+    outcome = run_study(spec, opened, address=address, quiet_stdout=as_json)
+    told = {**(beside or {}), **outcome.to_json()}
+    try:
+        files = build_report(outcome.study, opened)
+        if files.fresh:
+            mirror_report(outcome.study, opened, files)
+    except TccError:  # what was run is told all the same
+        lost = told | {"report": None, "address": None}
+        print_json(lost) if as_json else say(outcome.summary())
+        raise
+    if as_json:
+        print_json(told | {"report": str(files.page), "address": files.address})
+    else:
+        say(f"{outcome.summary()}\nreport: {files.told}")
+    return outcome.exit_code
+
+
 def _nodes(address: str | None) -> Sequence[Node]:
     """The nodes of a cluster; without an address, this machine as the only one."""
     if address is None:
@@ -224,4 +263,4 @@ def _nodes(address: str | None) -> Sequence[Node]:
         return cluster.nodes()
 
 
-VERBS = (check, plan, run, evaluate, retry, trial, status, report, sync)
+VERBS = (check, plan, run, extend, evaluate, retry, trial, status, report, sync)

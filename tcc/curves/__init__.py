@@ -5,6 +5,7 @@ front              one curve cleaned and reduced to its Pareto front
 bdrate             two curves → a BD-rate verdict
 seeds              the verdicts of several seeds → their mean, interval and verdict
 comparisons        all curves of a study → one verdict row a comparison
+gaps               what a verdict lacks → λ to add
 side_information   what conditioning on the base saves the enhancement
 reading            RD files in CompressAI's JSON or CSV
 claims             a table of published curves → a finding on each claim

@@ -81,6 +81,18 @@ def standing(trial: TrialSpec, store: Holdings) -> TrialState:
     return _own_state(trial, record, problem, store, parents)
 
 
+def as_planned(record: TrialRecord, trial: TrialSpec) -> TrialRecord:
+    """The record under this study's names, with the evaluations that it asks for, in its order: a
+    store's records are shared by studies that name and measure things otherwise."""
+    measured = {item.evaluation.id: item for item in record.evaluations}
+    evaluations = tuple(
+        replace(measured[spec.id], evaluation=spec)
+        for spec in trial.evaluations
+        if spec.id in measured
+    )
+    return replace(record, trial=trial, evaluations=evaluations)
+
+
 def _checkpoints(trial: TrialSpec, states: Mapping[str, TrialState]) -> dict[str, str | None]:
     """Parent → its checkpoint; None while it is still to be made."""
     records = {need: states[need].record for need in trial.needs}

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from tcc.errors import RecordError, StoreError
 from tcc.plan import TrialState, ledger, plan_from_json
+from tcc.plan.ledger import as_planned
 from tcc.plan.past import Past
 from tcc.plan.past import past as past_plans
 from tcc.records import (
@@ -18,7 +19,6 @@ from tcc.records import (
     Progress,
     RunRecord,
     TrialRecord,
-    TrialSpec,
 )
 from tcc.registry import unknown
 from tcc.report.words import count_text, time_text
@@ -85,7 +85,7 @@ def read_study(name: str, store: Store, *, past: str = "", thorough: bool = Fals
         id: replace(
             state,
             state="done" if state.state == "cached" else state.state,
-            record=state.record and _as_planned(state.record, trials[id]),
+            record=state.record and as_planned(state.record, trials[id]),
         )
         for id, state in ledger(plan, held, thorough=thorough).items()
     }
@@ -166,18 +166,6 @@ def _live(state: TrialState, holder: Holder | None, progress: Progress | None) -
         return state
     where = f"interrupted at step {progress.step} of {progress.steps}"
     return replace(state, because=f"{where}, goes on from its last save")
-
-
-def _as_planned(record: TrialRecord, trial: TrialSpec) -> TrialRecord:
-    """The record under this study's names, with the evaluations that it asks for, in its order: a
-    store's records are shared by studies that name and measure things otherwise."""
-    measured = {item.evaluation.id: item for item in record.evaluations}
-    evaluations = tuple(
-        replace(measured[spec.id], evaluation=spec)
-        for spec in trial.evaluations
-        if spec.id in measured
-    )
-    return replace(record, trial=trial, evaluations=evaluations)
 
 
 def stamp(study: Study) -> str:

@@ -1,0 +1,101 @@
+"""`tcc extend` on a made-up study: what it proposes closes the gaps, and costs what is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from made_up import STUDY, checkpoint_of, fabricate
+
+from tcc.plan import expand, ledger
+from tcc.search._extend import extend, extension_json, extension_text
+from tcc.spec import parse_spec, resolved_yaml
+
+SEEDS = (0, 1, 2)
+SPEC = STUDY.replace("beta: [0, 0.1]}", f"beta: [0, 0.1], seed: {list(SEEDS)}}}")
+
+
+def fill_up(store, trials):
+    for trial in trials:
+        folder = store.directory / "trials" / trial.id
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.safetensors").write_bytes(checkpoint_of(trial.id))
+        store.commit(fabricate(trial))
+
+
+def lacking(found):
+    """What is refused or cautious for lack of points or overlap."""
+    return [
+        reason
+        for gap in found.gaps
+        for reason in gap.comparison.summary.reasons
+        if "at least 4" in reason or "overlap" in reason
+    ]
+
+
+def test_what_is_proposed_closes_the_gaps(make_store):
+    store, spec = make_store(SEEDS), parse_spec(SPEC)
+    found = extend(spec, store)
+    assert any("at least 4" in reason for reason in lacking(found))
+    assert any("overlap" in reason for reason in lacking(found))
+    before = {trial.id for trial in expand(spec)}
+    assert before.isdisjoint(trial.id for trial in found.added)
+    assert {trial.id for trial in expand(found.spec)} == before | {it.id for it in found.added}
+    assert {trial.kind for trial in found.added} == {"base", "direct"}  # no enhancement is needed
+    assert {trial.seed for trial in found.added} == set(SEEDS)
+    fill_up(store, found.added)
+    again = extend(found.spec, store)
+    assert not any("at least 4" in reason for reason in lacking(again))
+    # new bases for the direct curves are on the bases' own curves, too, and that is said
+    assert {gap.comparison.test.family for gap in again.gaps if gap.proposals} <= {"base"}
+    assert any("whose overlap may fall" in line for gap in found.gaps for line in gap.advice)
+
+
+def test_it_costs_what_like_trials_took(make_store):
+    found = extend(parse_spec(SPEC), make_store(SEEDS))
+    assert found.to_do == len(found.added) > 0
+    assert (found.unknown, found.gpu_hours) == (0, 0)
+    each_s = found.cpu_hours * 3600 / found.to_do
+    assert each_s == pytest.approx(0.2 + 11 + 1.5, rel=0.3)  # made_up's timings
+
+
+def test_what_is_printed_can_be_added_to_the_spec(make_store):
+    found = extend(parse_spec(SPEC), make_store(SEEDS))
+    content = extension_json(found)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    longer = yaml.safe_load(SPEC)
+    longer["pairs"] += content["pairs"]
+    planned = expand(parse_spec(yaml.safe_dump(longer)))
+    assert {trial.id for trial in planned} == {trial.id for trial in expand(found.spec)}
+    assert resolved_yaml(parse_spec(resolved_yaml(found.spec))) == resolved_yaml(found.spec)
+    text = extension_text(found)
+    assert yaml.safe_load(
+        text[text.index("pairs:") : text.rindex("\n", 0, text.index("more trials"))]
+    )
+    assert f"{found.to_do} of them to be done" in text
+
+
+def test_a_study_without_results_asks_to_be_run(make_store):
+    store = make_store(SEEDS)
+    spec = parse_spec(SPEC.replace("lambda_b: [0.1, 0.3, 1]", "lambda_b: [0.1, 0.3, 1, 3]"))
+    found = extend(spec, store)
+    assert {state.state for state in ledger(expand(spec), store).values()} >= {"new", "cached"}
+    bases = [gap for gap in found.gaps if gap.comparison.test.family == "base"]
+    assert all("`tcc run` first" in " ".join(gap.advice) for gap in bases)
+    assert not any(gap.proposals for gap in bases)
+
+
+def test_the_verb_prints_json_and_writes_nothing(make_store, tmp_path):
+    store = make_store(SEEDS)
+    (tmp_path / "sweep.yaml").write_text(SPEC)
+    before = {path: path.stat().st_mtime_ns for path in store.directory.rglob("*")}
+    command = [sys.executable, "-m", "tcc", "extend", "sweep.yaml", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content["study"] == "made_up"
+    assert content["to_do"] == sum(content["trials"].values())
+    assert {path: path.stat().st_mtime_ns for path in store.directory.rglob("*")} == before
