@@ -146,7 +146,7 @@ def _pairs(spec: SweepSpec, proposals: Sequence[Proposal]) -> Iterator[Pair]:
         key = proposal.key
         base = "lambda_e" not in proposal.axes[0]
         arm = (key.method, key.trained_on, key.tasks[0], key.fixed.get("beta"), key.variant)
-        at = (*arm, base or key.fixed.get("lambda_b"), key.tasks)
+        at = (*arm, "its bases" if base else key.fixed.get("lambda_b"), key.tasks)
         places = [it for it in keys if it[:-1] == at[:-1]] if len(key.tasks) == 1 else []
         for place in places or [at]:
             keys.setdefault(place, key)

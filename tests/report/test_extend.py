@@ -78,6 +78,17 @@ def test_what_is_printed_can_be_added_to_the_spec(make_store):
     assert f"{found.to_do} of them to be done" in text
 
 
+def test_a_base_of_lambda_1_is_not_taken_for_all_bases(make_store):
+    spec = parse_spec(
+        SPEC.replace("lambda_e: [0.02, 0.06, 0.2, 0.6]", "lambda_e: [0.06, 0.2, 0.6]")
+    )
+    found = extend(spec, make_store(SEEDS))
+    bases = {trial.axes["lambda_b"] for trial in expand(spec) if trial.kind == "base"}
+    new = [trial for trial in found.added if trial.kind == "enhancement"]
+    assert {trial.axes["lambda_b"] for trial in new} == bases
+    assert not {trial.axes["lambda_e"] for trial in new} & {0.06, 0.2, 0.6}
+
+
 def test_a_study_without_results_asks_to_be_run(make_store):
     store = make_store(SEEDS)
     spec = parse_spec(SPEC.replace("lambda_b: [0.1, 0.3, 1]", "lambda_b: [0.1, 0.3, 1, 3]"))
