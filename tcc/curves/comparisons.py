@@ -3,8 +3,9 @@
 Against the baseline (the spec's ``report.anchor``, β = 0): base, direct and scalable curves, these
 on the total rate and on the enhancement's own, one a base, then their mean over λ_b. Against
 references at the same β and λ_b: scalable against standalone and simulcast, on the total rate and
-on that of the second layer, and against a single layer, which has no base, on the total. Seeds are
-paired: each seed's test curve meets that seed's anchor curve.
+on that of the second layer, and against a single layer, which has no base, on the total. Against
+codecs from outside: all that has a total rate and a metric of theirs. Seeds are paired: each seed's
+test curve meets that seed's anchor curve.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from tcc.curves.bdrate import verdict
 from tcc.curves.deltas import Delta, deltas
+from tcc.curves.imported import FAMILY as IMPORTED
 from tcc.curves.points import LEVELS, by_rate, rate_of
 from tcc.curves.seeds import Interval, average, summarise
 from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve, RDPoint
 
 BASELINE = "baseline"
 REFERENCES = ("standalone", "single_layer", "simulcast")  # of scalable curves
+_AGAINST_IMPORTED = ("base", "direct", "scalable", "single_layer")
 _OWN = "standalone_own"  # a standalone curve over the rate of its second layer alone
 _AGAINST_BASELINE = ("base", "direct", "direct_published", "scalable", "enhancement_only")
 _PER_BASE = ("scalable", "enhancement_only")
@@ -34,7 +37,7 @@ class Comparison:
     mean over bases both lack ``lambda_b``, there are no deltas, and ``over`` holds the λ_b.
     """
 
-    reference: str  # what the anchor is: baseline, standalone, single_layer or simulcast
+    reference: str  # what the anchor is: baseline, standalone, single_layer, simulcast, imported
     test: CurveKey
     anchor: CurveKey
     metric: MetricInfo
@@ -55,6 +58,7 @@ def compare(
     *,
     anchor: Mapping[str, float],
     refusals: Sequence[str] = (),
+    imported: Sequence[RDCurve] = (),
 ) -> tuple[Comparison, ...]:
     """Every comparison that the curves allow, in the order of the test curves.
 
@@ -65,6 +69,7 @@ def compare(
         curves: of `points.curves_of`.
         anchor: the axes of the baseline, such as ``{"beta": 0.0}``.
         refusals: reasons why no BD-rate of this study may be given, if any.
+        imported: of `imported.imported_curves`; every seed meets the same one.
     """
     curves = tuple(curves)
     groups = _by_group((*curves, *_own_rates(curves)))
@@ -72,7 +77,8 @@ def compare(
     rows: list[Comparison] = []
     for tests in groups.values():
         key = next(iter(tests.values())).key
-        for reference, anchors in _anchors(key, anchor, groups):
+        outside = [(IMPORTED, dict.fromkeys(tests, it)) for it in imported if _fits(key, it.key)]
+        for reference, anchors in (*_anchors(key, anchor, groups), *outside):
             row = _compare(reference, tests, anchors, ceilings, refusals)
             if row is not None:
                 rows.append(row)
@@ -80,7 +86,9 @@ def compare(
 
 
 def describe(key: CurveKey) -> str:
-    """A curve in one line: family, pair, fixed axes, variant."""
+    """A curve in one line: family, pair, fixed axes, variant; of a codec from outside its name."""
+    if key.family == IMPORTED:
+        return key.variant
     family = f"{key.family.replace('_', ' ')} {'→'.join(key.tasks)}"
     return ", ".join([family, *_axes(key.fixed), *([key.variant] if key.variant else [])])
 
@@ -116,6 +124,12 @@ def _anchors(
             wanted = replace(wanted, tasks=key.tasks[-1:], fixed={}, variant="")
         if wanted in groups:
             yield reference, groups[wanted]
+
+
+def _fits(test: CurveKey, outside: CurveKey) -> bool:
+    """Whether a curve may be compared with a codec from outside."""
+    same = (test.metric, test.dataset) == (outside.metric, outside.dataset)
+    return same and test.family in _AGAINST_IMPORTED
 
 
 def _references(family: str) -> Iterator[tuple[str, str]]:
@@ -206,7 +220,7 @@ def _verdict(
 def _point(curve: RDCurve, point: RDPoint) -> str:
     """A point by the axes that move along its curve, and its trial."""
     moving = {name: value for name, value in point.axes.items() if name not in curve.key.fixed}
-    return " ".join([*_axes(moving), f"trial {point.trial[:8]}"])
+    return " ".join([*_axes(moving), *([f"trial {point.trial[:8]}"] if point.trial else [])])
 
 
 def _axes(axes: Mapping[str, float]) -> list[str]:
@@ -231,10 +245,11 @@ def _ceilings(curves: Sequence[RDCurve]) -> dict[tuple[object, ...], float]:
 
 def _with_means(rows: Sequence[Comparison]) -> Iterator[Comparison]:
     """The rows, each family's rows of several λ_b followed by their mean."""
-    groups: dict[tuple[str, CurveKey], list[Comparison]] = {}
+    groups: dict[tuple[str, str, CurveKey], list[Comparison]] = {}
     for row in rows:
-        groups.setdefault((row.reference, _without_base(row.test)), []).append(row)
-    for (_, key), members in groups.items():
+        codec = row.anchor.variant if row.reference == IMPORTED else ""
+        groups.setdefault((row.reference, codec, _without_base(row.test)), []).append(row)
+    for (*_, key), members in groups.items():
         yield from members
         if key.family in _PER_BASE and len(members) > 1:
             yield _mean(members)

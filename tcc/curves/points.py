@@ -146,7 +146,7 @@ def by_rate(points: Iterable[RDPoint]) -> tuple[RDPoint, ...]:
 
 
 def rate_of(streams: Mapping[str, float], layer: str) -> float:
-    """Bits per pixel of one layer: ``base`` or ``enhancement``."""
+    """Bits, or bits per pixel, of one layer: ``base`` or ``enhancement``."""
     return sum(bpp for stream, bpp in streams.items() if stream.partition(".")[0] == layer)
 
 
@@ -193,6 +193,7 @@ def _points(
                     value=metric.value,
                     still_improving=improving,
                     gap=evaluation.gap,
+                    bits_by_stream={} if rate is None else rate.bits_by_stream,
                 )
                 along = tuple(trial.axes) if level else _MOVING.get(family, moving)
                 key = CurveKey(

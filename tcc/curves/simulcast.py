@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tcc.curves.layers import BaseGaps, base_gaps, beside, place_of
@@ -49,14 +49,8 @@ def _points(scalable: RDCurve, singles: Sequence[RDPoint], gaps: BaseGaps) -> It
         point = by_lambda.get(single.axes["lambda_e"], scalable.points[0] if one_base else None)
         if point is None:
             continue
-        base = {
-            stream: bpp for stream, bpp in point.bpp_by_stream.items() if stream.startswith("base.")
-        }
         fixed = {name: value for name, value in point.axes.items() if name != "lambda_e"}
-        streams = {
-            f"single_layer.{stream.rpartition('.')[2]}": bpp
-            for stream, bpp in single.bpp_by_stream.items()
-        }
+        bpp = _beside(point.bpp_by_stream, single.bpp_by_stream)
         yield replace(
             single,
             base=point.base,
@@ -64,6 +58,14 @@ def _points(scalable: RDCurve, singles: Sequence[RDPoint], gaps: BaseGaps) -> It
             kind="simulcast",
             label=f"simulcast: {single.label} + base {point.base}",
             axes={**single.axes, **fixed},
-            rate_bpp=sum(base.values()) + single.rate_bpp,
-            bpp_by_stream={**base, **streams},
+            rate_bpp=sum(bpp.values()),
+            bpp_by_stream=bpp,
+            bits_by_stream=_beside(point.bits_by_stream, single.bits_by_stream),
         )
+
+
+def _beside(scalable: Mapping[str, float], single: Mapping[str, float]) -> dict[str, float]:
+    """The streams of a scalable file's base, and of a single layer's."""
+    base = {stream: size for stream, size in scalable.items() if stream.startswith("base.")}
+    own = {f"single_layer.{stream.rpartition('.')[2]}": size for stream, size in single.items()}
+    return {**base, **own}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tcc.records.frozen import Record
+from tcc.records.frozen import FrozenMap, Record
 from tcc.records.plugins import MetricInfo
 from tcc.records.results import CodingGap
 
@@ -28,6 +28,7 @@ class RDPoint(Record):
     value: float
     still_improving: bool
     gap: CodingGap | None = None  # of the layers of its rate; None where no image was coded
+    bits_by_stream: Mapping[str, float] = field(default_factory=FrozenMap)  # over all images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Builds the report of a study, once for each state of its records.
 
-Study ─ curves ─ comparisons ┬ tables    points.csv  bd_rates.csv  report.json  curves/*.json
+Study ─ curves ─ comparisons ┬ tables    points.csv  bd_rates.csv  side_information.csv
+                             │           report.json  curves/*.json
                              ├ figures   figures/*.png  *.pdf
                              └ page      index.html
 """
@@ -19,8 +20,9 @@ from typing import Any
 from tcc.curves.coding import CurveGap, curve_gaps
 from tcc.curves.comparisons import Comparison, compare
 from tcc.curves.files import curve_json
+from tcc.curves.imported import imported_curves
 from tcc.curves.points import curves_of
-from tcc.curves.side_information import side_information
+from tcc.curves.side_information import Saving, savings, side_information
 from tcc.records import CurveKey, RDCurve
 from tcc.report.coding import coding_json
 from tcc.report.figures import draw_figures
@@ -32,11 +34,13 @@ from tcc.report.study import Study, read_study, stamp
 from tcc.report.tables import (
     BD_RATE_COLUMNS,
     POINT_COLUMNS,
+    SAVING_COLUMNS,
     bd_rate_rows,
     csv_text,
     curve_rows,
     flat,
     point_rows,
+    saving_rows,
 )
 from tcc.report.verdicts import groups, headline, sentences, without_comparison
 from tcc.report.words import curve_text, pair_text
@@ -57,6 +61,7 @@ class ReportFiles:
     page: Path
     points: Path
     bd_rates: Path
+    side_information: Path
     summary: Path  # what `tcc report --json` prints
     curves: tuple[Path, ...]
     figures: tuple[Path, ...]
@@ -69,7 +74,7 @@ class ReportFiles:
         return here if self.address == here else f"{self.address} (for a day also {here})"
 
     def __iter__(self) -> Iterator[Path]:
-        yield from (self.page, self.points, self.bd_rates, self.summary)
+        yield from (self.page, self.points, self.bd_rates, self.side_information, self.summary)
         yield from (*self.curves, *self.figures)
 
 
@@ -89,8 +94,8 @@ def build_report(study: str, store: Store, *, past: str = "") -> ReportFiles:
 
 
 def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
-    """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``, ``coding``,
-    ``files``.
+    """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``,
+    ``side_information``, ``coding``, ``files``.
 
     Raises:
         StoreError, RecordError: as `build_report`.
@@ -103,6 +108,7 @@ def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
             "html": str(files.page),
             "points": str(files.points),
             "bd_rates": str(files.bd_rates),
+            "side_information": str(files.side_information),
             "curves": [str(path) for path in files.curves],
             "figures": [str(path) for path in files.figures],
         },
@@ -134,6 +140,7 @@ def _files(study: Study, store: Store, names: Sequence[str], *, fresh: bool) -> 
         page=folder / "index.html",
         points=folder / "points.csv",
         bd_rates=folder / "bd_rates.csv",
+        side_information=folder / "side_information.csv",
         summary=folder / "report.json",
         curves=tuple(folder / name for name in names if name.startswith("curves/")),
         figures=tuple(folder / name for name in names if name.startswith("figures/")),
@@ -147,9 +154,11 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     curves = curves_of(study.records, specs, improving_share=settings.improving_share)
     anchor: dict[str, float] = dict(settings.anchor.items())
     refusals = [settings.refuse] if settings.refuse else []
-    comparisons = compare(curves, anchor=anchor, refusals=refusals)
+    outside = imported_curves(settings.imported, curves)
+    comparisons = compare(curves, anchor=anchor, refusals=refusals, imported=outside)
     gaps = curve_gaps(curves)
-    pairs = pair_panels(curves, side_information(curves))
+    gains = side_information(curves)
+    pairs = pair_panels(curves, gains)
     told = headline(comparisons, curves)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
     folder = store.study_dir(study.name) / _folder(study)
@@ -162,12 +171,12 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     def write(name: str, text: str) -> None:
         store.write_study(study.name, f"{_folder(study)}/{name}", text)
 
-    for name, curve in _named(curves):
+    for name, curve in _named((*curves, *outside)):
         write(name, json.dumps(curve_json(curve, _title(curve.key)), indent=1, ensure_ascii=False))
         names.append(name)
     with writing(folder):
         _remove_others(folder, names)
-    _write_tables(study, curves, comparisons, gaps, write)
+    _write_tables(study, (*curves, *outside), comparisons, gaps, savings(gains), write)
     page = page_text(
         study,
         sentences=sentences(told) + without_comparison(asked, told, curves),
@@ -186,16 +195,20 @@ def _write_tables(
     curves: Sequence[RDCurve],
     comparisons: Sequence[Comparison],
     gaps: Sequence[CurveGap],
+    saved: Sequence[Saving],
     write: Callable[[str, str], None],
 ) -> None:
     bd_rates = list(bd_rate_rows(study.name, comparisons))
     write("points.csv", csv_text(POINT_COLUMNS, point_rows(study.name, curves)))
     write("bd_rates.csv", csv_text(BD_RATE_COLUMNS, map(flat, bd_rates)))
+    saving = list(saving_rows(study.name, saved))
+    write("side_information.csv", csv_text(SAVING_COLUMNS, saving))
     content = {
         "study": study.name,
         "runs": runs_json(study.runs),
         "bd_rates": bd_rates,
         "curves": list(curve_rows(curves)),
+        "side_information": saving,
         "coding": [coding_json(gap) for gap in gaps],
     }
     write("report.json", json.dumps(content, allow_nan=False, ensure_ascii=False))

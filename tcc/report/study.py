@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 
+from tcc.curves.reading import read_text
 from tcc.errors import RecordError, StoreError
 from tcc.plan import TrialState, ledger, plan_from_json
 from tcc.plan.ledger import as_planned
@@ -184,6 +186,8 @@ def _content(study: Study) -> Iterator[str]:
                 yield file.read_text(encoding="utf-8")
     yield study.store_uri
     yield study.spec_text
+    for path, _ in study.settings.report.imported:
+        yield read_text(Path(path))
     for trial in study.plan:
         yield f"{trial.id} {trial.label} {study.states[trial.id]}"
     for record in study.records:

@@ -11,6 +11,7 @@ from typing import Any
 from tcc.curves.comparisons import Comparison
 from tcc.curves.files import bdrate_json
 from tcc.curves.points import rate_of
+from tcc.curves.side_information import Saving
 from tcc.records import CurveKey, RDCurve, RDPoint
 from tcc.report.words import pair_text
 
@@ -161,6 +162,49 @@ BD_RATE_COLUMNS = (
     "reasons",
     "dropped",
 )
+
+
+SAVING_COLUMNS = (
+    "study",
+    "method",
+    "pair",
+    "trained_on",
+    "dataset",
+    "split",
+    "source",
+    "variant",
+    "beta",
+    "lambda_b",
+    "seeds",
+    "gains",
+    "saved_bits",
+    "saved_bpp",
+    "saved_bpp_low",
+    "saved_bpp_high",
+    "saved_percent",
+    "saved_percent_low",
+    "saved_percent_high",
+    "saved_percent_of_base",
+    "saved_percent_of_base_low",
+    "saved_percent_of_base_high",
+)
+
+
+def saving_rows(study: str, savings: Iterable[Saving]) -> Iterator[Row]:
+    """What the base saves the enhancement: bits of all images, bits per pixel, percent of the rate
+    without side information and of the base's; ``lambda_b`` None: over all bases."""
+    for it in savings:
+        row = {**_key_cells(study, it.key), "seeds": it.seeds, "gains": it.gains}
+        row |= {axis: it.key.fixed.get(axis) for axis in ("beta", "lambda_b")}
+        row |= {"saved_bits": it.bits}
+        for name, value, interval in (
+            ("bpp", it.bpp, it.bpp_interval),
+            ("percent", it.percent, it.percent_interval),
+            ("percent_of_base", it.percent_of_base, it.percent_of_base_interval),
+        ):
+            low, high = interval or (None, None)
+            row |= {f"saved_{name}": value, f"saved_{name}_low": low, f"saved_{name}_high": high}
+        yield {name: row[name] for name in SAVING_COLUMNS}
 
 
 def flat(row: Row) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tcc.curves.comparisons import BASELINE, REFERENCES, Comparison
+from tcc.curves.comparisons import BASELINE, IMPORTED, REFERENCES, Comparison
 from tcc.records import BDRate, CurveKey, RDCurve
 from tcc.report.panels import Setting, setting_of, shown_settings
 from tcc.report.words import (
@@ -138,6 +138,8 @@ def _against(comparison: Comparison) -> str:
     """``β = 0.1 against β = 0``; other references share a block."""
     if comparison.reference == BASELINE:
         return f"{arm_text(comparison.test)} against {arm_text(comparison.anchor)}"
+    if comparison.reference == IMPORTED:
+        return "Codecs from outside"
     return "Scalable curves against standalone, single layer and simulcast"
 
 
@@ -150,6 +152,9 @@ def _row(comparison: Comparison) -> VerdictRow:
     if comparison.reference != BASELINE:
         own = ", enhancement's own rate" if comparison.rate == "enhancement" else ""
         what = f"Against {family_text(comparison.reference)}{own}, {arm_text(key)}"
+    if comparison.reference == IMPORTED:
+        what = f"{_WHAT.get(key.family, family_text(key.family))} against {result.anchor}"
+        what = ", ".join(part for part in (what, arm_text(key)) if part)
     return VerdictRow(
         scope=", ".join(part for part in (what, where) if part),
         notes=tuple(_delta_texts(comparison)),

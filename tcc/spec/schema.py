@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -171,12 +172,26 @@ class SearchSpec(Section):
     policy: str = "grid"
 
 
+class AnchorFile(Section):
+    """An RD file (CompressAI's JSON, or CSV) of a codec from outside, and the data set that it was
+    measured on: by default the only one."""
+
+    file: Annotated[str, AfterValidator(lambda path: str(Path(path).absolute()))]
+    dataset: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str) else value
+
+
 class ReportSpec(Section):
     """What the report compares with what, and says on its face."""
 
     anchor: Annotated[Mapping[Axis, Number], AfterValidator(frozen)] = Field(
         default={"beta": 0.0}, validate_default=True
     )
+    anchors: tuple[AnchorFile, ...] = Field(default=(), description="codecs from outside")
     notice: str = ""
     refuse: str = Field(default="", description="why no BD-rate of this study is to be believed")
     improving_share: PositiveShare = Field(
@@ -184,6 +199,11 @@ class ReportSpec(Section):
         description="a point whose rd_cost fell by more than this share over the last tenth of "
         "training is marked as still improving",
     )
+
+    @property
+    def imported(self) -> list[tuple[str, str]]:
+        """Path and data set of each file of `anchors`."""
+        return [(item.file, item.dataset or "") for item in self.anchors]
 
 
 class WandbSpec(Section):

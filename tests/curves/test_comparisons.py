@@ -8,7 +8,7 @@ import pytest
 
 from tcc.curves.comparisons import compare, describe
 from tcc.curves.points import curves_of
-from tcc.curves.side_information import side_information
+from tcc.curves.side_information import savings, side_information
 
 PSNR = "reconstruction/psnr"
 ANCHOR = {"beta": 0.0}
@@ -245,3 +245,23 @@ def test_what_the_base_saves_is_measured_at_equal_transforms(study):
         assert gain.standalone.startswith("standalone")
         assert gain.trial.startswith("enhancement")
     assert [gain.lambda_e for gain in gains[:4]] == [0.02, 0.05, 0.1, 0.3]
+
+
+def test_what_bases_save_is_summarised_for_each_pair_and_beta(study):
+    found = savings(side_information(curves_of(study(0, 1, 2), {})))
+    per_base = [it for it in found if "lambda_b" in it.key.fixed]
+    means = [it for it in found if "lambda_b" not in it.key.fixed]
+    assert (len(per_base), len(means)) == (4, 2)  # β × λ_b, β
+    for it in found:
+        assert it.seeds == 3
+        assert it.percent == pytest.approx(25)
+        assert it.percent_interval == pytest.approx((25, 25))
+        assert it.bits == pytest.approx(it.bpp * 4096)
+    for mean in means:
+        parts = [it for it in per_base if it.key.fixed["beta"] == mean.key.fixed["beta"]]
+        assert mean.bpp == pytest.approx(sum(it.bpp for it in parts) / 2)
+        assert mean.gains == sum(it.gains for it in parts) == 3 * 2 * 4
+        shares = [it.percent_of_base for it in parts]
+        assert mean.percent_of_base == pytest.approx(sum(shares) / 2)
+    (two,) = savings(side_information(curves_of(study(0, 1), {})))[:1]
+    assert two.bpp_interval is None

@@ -158,7 +158,13 @@ def test_curves_of_an_earlier_state_are_removed(make_store):
 def test_the_json_has_what_the_command_promises(make_store):
     store = make_store((0, 1), failing=True)
     found = report_json("made_up", store)
-    assert list(found) == ["study", "runs", "bd_rates", "curves", "coding", "files"]
+    keys = ["study", "runs", "bd_rates", "curves", "side_information", "coding", "files"]
+    assert list(found) == keys
+    saved = {
+        (row["beta"], row["lambda_b"]): row["saved_percent"] for row in found["side_information"]
+    }
+    assert saved[0.1, 0.3] == pytest.approx(17, abs=3)  # 8 % and nine tenths of β: made_up
+    assert saved[0.0, 0.3] == pytest.approx(8, abs=3)
     assert [run["ratio_to_bound"] for run in found["runs"]] == [1.25]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["study"] == "made_up"

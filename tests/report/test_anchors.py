@@ -1,0 +1,71 @@
+"""Codecs from outside in a report: named by the spec, compared, listed; redrawn when changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from made_up import STUDY
+
+from tcc.errors import DataError, SpecError
+from tcc.report import build_report
+from tcc.spec import load_spec, parse_spec, resolved_yaml
+
+RESULTS = {"bpp": [0.1, 0.2, 0.4, 0.8, 1.6], "psnr": [20.0, 21.5, 23.0, 25.0, 27.5]}
+
+
+@pytest.fixture
+def vtm(tmp_path):
+    path = tmp_path / "vtm.json"
+    path.write_text(json.dumps({"name": "VTM <&>", "results": RESULTS}))
+    return path
+
+
+def with_anchor(anchor: str) -> str:
+    return STUDY.replace("report: {", f"report: {{anchors: [{anchor}], ")
+
+
+def test_they_get_verdicts_and_rows(make_store, vtm):
+    store = make_store((0, 1, 2))
+    spec = resolved_yaml(parse_spec(with_anchor(str(vtm))))
+    store.write_study("made_up", "spec.yaml", spec)
+    files = build_report("made_up", store)
+    with files.bd_rates.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["reference"] == "imported"]
+    assert {row["anchor"] for row in rows} == {"VTM <&>"}
+    assert {row["family"] for row in rows} == {"direct", "scalable", "single_layer"}
+    assert {row["metric"] for row in rows} == {"reconstruction/psnr"}
+    with files.points.open(newline="") as file:
+        points = [row for row in csv.DictReader(file) if row["family"] == "imported"]
+    assert [float(row["rate_bpp"]) for row in points] == RESULTS["bpp"]
+    assert {(row["variant"], row["evaluation"]) for row in points} == {("VTM <&>", "vtm.json")}
+    page = files.page.read_text()
+    assert "VTM &lt;&amp;&gt;" in page
+    assert "VTM <&>" not in page
+    assert any("imported" in path.name for path in files.curves)
+    assert not build_report("made_up", store).fresh
+    vtm.write_text(vtm.read_text().replace("27.5", "27.6"))
+    assert build_report("made_up", store).fresh
+    vtm.unlink()
+    with pytest.raises(DataError, match=r"vtm\.json: cannot be read"):
+        build_report("made_up", store)
+
+
+def test_a_spec_names_file_and_data_set(tmp_path, vtm):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(with_anchor(str(vtm)))
+    (anchor,) = load_spec(sweep).report.anchors
+    assert (anchor.file, anchor.dataset) == (str(vtm), "scenes")
+    for wrong, message in (
+        ("none.json", r"report\.anchors\[0\]: there is no file '.*none\.json'"),
+        (f"{{file: {vtm}, dataset: kodk}}", "unknown data set 'kodk'"),
+        (f"{{fle: {vtm}}}", "fle"),
+    ):
+        sweep.write_text(with_anchor(wrong))
+        with pytest.raises(SpecError, match=message):
+            load_spec(sweep)
+    several = with_anchor(str(vtm)).replace("data: {", "data: {more: {type: scenes}, ")
+    sweep.write_text(several.replace("enhancement: ", "dataset: scenes, enhancement: "))
+    with pytest.raises(SpecError, match="on which data set was it measured"):
+        load_spec(sweep)
