@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tcc.spec import SweepSpec
 from tcc.spec.grids import enhanced, merged, of_task
 from tcc.spec.schema import ALL, EnhanceAt, Grid, Pair
 from tcc.stores import Store
+
+NEAR = 1.3  # λ that differ by a smaller factor are one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +154,20 @@ def _pairs(spec: SweepSpec, proposals: Sequence[Proposal]) -> Iterator[Pair]:
         for place in places or [at]:
             keys.setdefault(place, key)
             for axes in proposal.axes:
-                for name, value in axes.items():
-                    wanted.setdefault(place, {}).setdefault(name, set()).add(value)
+                there = wanted.setdefault(place, {name: set() for name in axes})
+                if not all(any(_near(x, it) for it in there[name]) for name, x in axes.items()):
+                    for name, value in axes.items():
+                        there[name].add(value)
     for at, key in keys.items():
         pair = _pair_of(spec, key)
         if pair is not None:
             values = {name: tuple(sorted(new)) for name, new in wanted[at].items()}
             yield pair.model_copy(update={"grid": _grid(spec, pair, key, values)})
+
+
+def _near(value: float, other: float) -> bool:
+    """Whether one λ serves for both: what two comparisons lack of a curve is seldom quite equal."""
+    return abs(math.log(value / other)) < math.log(NEAR)
 
 
 def _pair_of(spec: SweepSpec, key: CurveKey) -> Pair | None:

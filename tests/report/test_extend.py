@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import yaml
 from made_up import STUDY, checkpoint_of, fabricate
 
 from tcc.plan import expand, ledger
-from tcc.search._extend import extend, extension_json, extension_text
+from tcc.search._extend import NEAR, extend, extension_json, extension_text
 from tcc.spec import parse_spec, resolved_yaml
 
 SEEDS = (0, 1, 2)
@@ -46,6 +47,9 @@ def test_what_is_proposed_closes_the_gaps(make_store):
     assert {trial.id for trial in expand(found.spec)} == before | {it.id for it in found.added}
     assert {trial.kind for trial in found.added} == {"base", "direct"}  # no enhancement is needed
     assert {trial.seed for trial in found.added} == set(SEEDS)
+    for pair in found.pairs:  # what base and direct curves lack is one λ where it is nearly one
+        lambdas = sorted(pair.grid.lambda_b)
+        assert all(high / low > NEAR for low, high in pairwise(lambdas))
     fill_up(store, found.added)
     again = extend(found.spec, store)
     assert not any("at least 4" in reason for reason in lacking(again))
