@@ -88,7 +88,7 @@ def server():
 
 @pytest.fixture
 def mirroring(server, tmp_path_factory, monkeypatch):
-    """The server, empty and up, a key, short waits, and no one's own account."""
+    """The server, empty and up, a key, and no one's own account."""
     import wandb
 
     home = tmp_path_factory.mktemp("home")
@@ -99,8 +99,10 @@ def mirroring(server, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setattr("tcc.report.sync.CONFIRM_AFTER_S", (0.0,))
-    connect, short = PLUGIN.connect, mirrored_child.SHORT
-    monkeypatch.setattr(PLUGIN, "connect", lambda it, **to: connect({**it, **short}, **to))
+    connect = PLUGIN.connect
+    monkeypatch.setattr(
+        PLUGIN, "connect", lambda it, **to: connect({**it, **mirrored_child.waits}, **to)
+    )
     wandb.teardown()
     server.reset()
     yield

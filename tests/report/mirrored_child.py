@@ -7,7 +7,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,20 @@ train: {steps: 400}
 wandb: {mode: MODE}
 """
 STEPS = 40
-SHORT = {"init_timeout_s": 3.0, "finish_timeout_s": 1.5}
+PATIENT = {"init_timeout_s": 20.0, "finish_timeout_s": 20.0}  # a busy machine is no lost server
+HURRIED = {"init_timeout_s": 3.0, "finish_timeout_s": 1.5}
+waits = PATIENT
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Waits for a server that is lost, or will be, no longer than needed."""
+    global waits
+    waits = HURRIED
+    try:
+        yield
+    finally:
+        waits = PATIENT
 
 
 def plan_few(
@@ -63,7 +77,7 @@ def begin(store: Store, id: str, mode: str) -> TrackedRun:
     trial = store.trial(id)
     assert trial is not None
     return WandbTracker().start(
-        {"mode": mode, **SHORT},
+        {"mode": mode, **waits},
         trial=trial,
         study="few",
         directory=store.directory,

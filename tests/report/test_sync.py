@@ -12,7 +12,7 @@ import mirrored_child as child
 import pytest
 import torch
 import yaml
-from mirrored_child import EXPECTED, assert_whole, run_trial
+from mirrored_child import EXPECTED, assert_whole, hurried, run_trial
 from safetensors.torch import save_file
 
 from tcc.errors import TrackingError
@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("mirroring")
 def test_what_was_never_online_is_pushed_once(server, study):
     store, records = study("online")
     server.stop()
-    assert "cannot be reached" in run_trial(store, records[0], "online")
+    with hurried():
+        assert "cannot be reached" in run_trial(store, records[0], "online")
     for record in records[1:]:
         run_trial(store, record, "offline")
     server.start()
@@ -115,7 +116,8 @@ def test_a_trial_that_was_online_throughout_is_not_opened_again(server, study):
 
 def test_a_server_lost_in_a_trial_gets_the_rest(server, study):
     store, records = study("online")
-    trouble = run_trial(store, records[0], "online", midway=server.stop)
+    with hurried():
+        trouble = run_trial(store, records[0], "online", midway=server.stop)
     assert "did not take run" in trouble
     server.start()
     assert sync_study("few", store).failed == {}
@@ -142,7 +144,8 @@ def test_a_server_lost_in_a_sync_gets_the_rest_the_next_time(server, study):
     for record in records:
         run_trial(store, record)
     server.dies_after = 1  # a chunk of history
-    first = sync_study("few", store)
+    with hurried():
+        first = sync_study("few", store)
     assert "was lost" in first.lost
     assert (first.pushed, len(first.failed)) == ([], 4)  # what went through was not confirmed
     (line,) = first.lines()
@@ -234,7 +237,8 @@ def test_offline_files_of_what_was_pushed_are_marked_as_wandb_sync_marks_them(se
 def test_a_server_that_does_not_answer_is_named(server, study):
     store, _ = study()
     server.stop()
-    with pytest.raises(TrackingError, match=f"{server.url}.* WANDB_BASE_URL the server"):
+    match = f"{server.url}.* WANDB_BASE_URL the server"
+    with hurried(), pytest.raises(TrackingError, match=match):
         sync_study("few", store)
 
 

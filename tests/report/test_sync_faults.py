@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from made_up import checkpoint_of
-from mirrored_child import assert_whole, run_trial
+from mirrored_child import assert_whole, hurried, run_trial
 
 from tcc.cli import cli
 from tcc.records import SCHEMA, FailureRecord
@@ -52,7 +52,8 @@ def test_a_server_lost_before_it_confirmed_is_no_success(server, study, monkeypa
         yield 0.0
 
     monkeypatch.setattr("tcc.report.sync.CONFIRM_AFTER_S", waits())
-    code = cli.main(["sync", "few", "--store", store.uri, "--json"], standalone_mode=False)
+    with hurried():
+        code = cli.main(["sync", "few", "--store", store.uri, "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     assert code == 1
     assert (told["pushed"], told["already"]) == ([], [])
