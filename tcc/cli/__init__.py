@@ -1,7 +1,8 @@
 """The commands of tcc. Every verb reads its arguments, calls one room and prints.
 
-    studies   verbs that take a spec or a study      options   what several verbs take
-    files     verbs that take files                  output    how they print and end
+    runs      verbs that run trials                  options   what several verbs take
+    studies   verbs that look at a spec or a study   output    how they print and end
+    files     verbs that take files
 
 Exit codes: 0 all done; 1 some trial failed or was skipped; 2 bad input; 130 interrupted.
 """
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tcc.cli import files, studies
+from tcc.cli import files, runs, studies
 from tcc.cli.options import json_option
 from tcc.cli.output import BAD_INPUT, INTERRUPTED, print_json, say
 from tcc.errors import TccError
@@ -50,7 +51,7 @@ class _Verbs(click.Group):
 
 @click.group(
     cls=_Verbs,
-    commands=[*studies.VERBS, *files.VERBS],
+    commands=[*runs.VERBS, *studies.VERBS, *files.VERBS],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="tcc")

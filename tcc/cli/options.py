@@ -20,6 +20,9 @@ address_option = click.option(
 out_option = click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write to."
 )
+watch_option = click.option(
+    "--watch", is_flag=True, help="Draw the report again and again as results arrive."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 
 

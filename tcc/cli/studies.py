@@ -1,29 +1,25 @@
-"""The verbs that take a spec or a study: from its plan to its report."""
+"""The verbs that look at a spec or a study: its plan, where it stands, its report."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tcc.cli.options import (
-    address_option,
     json_option,
     overrides_argument,
-    running,
     spec_argument,
     store_option,
     study_argument,
 )
-from tcc.cli.output import FAILED, print_json, say
-from tcc.errors import TccError
+from tcc.cli.output import FAILED, print_json
 
 if TYPE_CHECKING:
     from tcc.plan.capacity import Node
-    from tcc.spec import SweepSpec
 
 
 @click.command()
@@ -76,103 +72,6 @@ def plan(
 
 
 @click.command()
-@running
-def run(
-    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
-) -> int:
-    """Run what is not done yet. The same command again is the resume."""
-    from tcc.spec import load_spec
-
-    return _run(load_spec(spec, overrides), store, address, as_json)
-
-
-@click.command()
-@spec_argument
-@overrides_argument
-@store_option
-@address_option
-@click.option("--run", "also_run", is_flag=True, help="Run the study with what is proposed.")
-@json_option
-def extend(
-    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, also_run: bool,
-    as_json: bool,
-) -> int:  # fmt: skip
-    """Propose λ where a verdict lacks points or overlap, and say what they cost."""
-    from tcc.search._extend import extend as propose
-    from tcc.search._extend import extension_json, extension_text
-    from tcc.spec import load_spec
-    from tcc.stores import open_store
-
-    found = propose(load_spec(spec, overrides), open_store(store, write=False))
-    if not (also_run and found.pairs):
-        print_json(extension_json(found)) if as_json else click.echo(extension_text(found))
-        return 0
-    if not as_json:
-        click.echo(extension_text(found))
-    return _run(found.spec, store, address, as_json, extension_json(found))
-
-
-@click.command()
-@running
-def evaluate(
-    spec: Path, overrides: tuple[str, ...], store: str, address: str | None, as_json: bool
-) -> int:
-    """Make only the evaluations that finished trials lack; trains nothing."""
-    from tcc.run import run_study
-    from tcc.spec import load_spec
-    from tcc.stores import open_store
-
-    outcome = run_study(
-        load_spec(spec, overrides),
-        open_store(store),
-        address=address,
-        train=False,
-        quiet_stdout=as_json,
-    )
-    print_json(outcome.to_json()) if as_json else say(outcome.summary())
-    return outcome.exit_code
-
-
-@click.command()
-@study_argument
-@store_option
-@address_option
-@json_option
-def retry(study: str, store: str, address: str | None, as_json: bool) -> int:
-    """Try again what failed or was skipped in a study."""
-    from tcc.run import run_study, stored_spec
-    from tcc.stores import open_store
-
-    spec = stored_spec(study, open_store(store, write=False))
-    outcome = run_study(spec, open_store(store), address=address, retry=True, quiet_stdout=as_json)
-    print_json(outcome.to_json()) if as_json else say(outcome.summary())
-    return outcome.exit_code
-
-
-@click.command()
-@spec_argument
-@click.argument("trial_id")
-@overrides_argument
-@store_option
-@json_option
-def trial(spec: Path, trial_id: str, overrides: tuple[str, ...], store: str, as_json: bool) -> int:
-    """Run one trial in this process, without Ray. TRIAL_ID may be its first letters."""
-    from tcc.plan import expand, find_trial
-    from tcc.records import FailureRecord
-    from tcc.spec import load_spec
-    from tcc.stores import open_store, to_json
-    from tcc.trial import Printing, attempt
-
-    planned = expand(load_spec(spec, overrides))
-    chosen = find_trial(planned, trial_id)
-    observer = Printing(sys.stderr if as_json else sys.stdout)
-    outcome = attempt(chosen, open_store(store), observer, study=planned.study)
-    if as_json:
-        click.echo(to_json(outcome))
-    return FAILED if isinstance(outcome, FailureRecord) else 0
-
-
-@click.command()
 @click.argument("study", required=False)
 @store_option
 @json_option
@@ -190,17 +89,35 @@ def status(study: str | None, store: str, as_json: bool) -> None:
 @study_argument
 @store_option
 @click.option("--past", metavar="DIGEST", default="", help="Of a plan that was replaced since.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path),
+    help="CSV of a paper's curves, drawn over the panels that they fit.",
+)
+@click.option("--watch", is_flag=True, help="Draw it again as results arrive, until all are there.")
 @json_option
-def report(study: str, store: str, past: str, as_json: bool) -> None:
+def report(
+    study: str, store: str, past: str, overlay: Path | None, watch: bool, as_json: bool
+) -> None:
     """Draw the report of a study: curves, verdicts, tables."""
-    from tcc.report import build_report, report_json
+    from tcc.report import EVERY_S, build_report, report_json, watch_report
     from tcc.stores import open_store
 
+    if watch:
+        if as_json:
+            raise click.UsageError("--json prints one result, --watch draws many: give one of them")
+        wanted = {"past": past, "overlay": overlay, "reload_s": round(EVERY_S)}
+        draw = partial(build_report, study, **wanted)
+        watch_report(
+            lambda: draw(open_store(store, write=False)),
+            lambda files: click.echo(f"{files.told}{', more to come' * files.unfinished}"),
+        )
+        return
     opened = open_store(store, write=False)
     if as_json:
-        print_json(report_json(study, opened, past=past))
+        print_json(report_json(study, opened, past=past, overlay=overlay))
     else:
-        click.echo(build_report(study, opened, past=past).told)
+        click.echo(build_report(study, opened, past=past, overlay=overlay).told)
 
 
 @click.command()
@@ -221,36 +138,6 @@ def sync(study: str, store: str, as_json: bool) -> int:
     return FAILED if result.failed or result.lost else 0
 
 
-def _run(
-    spec: SweepSpec,
-    store: str,
-    address: str | None,
-    as_json: bool,
-    beside: Mapping[str, Any] | None = None,
-) -> int:
-    """Runs a study and draws its report; ``beside``: what else the JSON holds."""
-    from tcc.report import build_report, mirror_report
-    from tcc.run import run_study
-    from tcc.stores import open_store
-
-    opened = open_store(store)
-    outcome = run_study(spec, opened, address=address, quiet_stdout=as_json)
-    told = {**(beside or {}), **outcome.to_json()}
-    try:
-        files = build_report(outcome.study, opened)
-        if files.fresh:
-            mirror_report(outcome.study, opened, files)
-    except TccError:  # what was run is told all the same
-        lost = told | {"report": None, "address": None}
-        print_json(lost) if as_json else say(outcome.summary())
-        raise
-    if as_json:
-        print_json(told | {"report": str(files.page), "address": files.address})
-    else:
-        say(f"{outcome.summary()}\nreport: {files.told}")
-    return outcome.exit_code
-
-
 def _nodes(address: str | None) -> Sequence[Node]:
     """The nodes of a cluster; without an address, this machine as the only one."""
     if address is None:
@@ -263,4 +150,4 @@ def _nodes(address: str | None) -> Sequence[Node]:
         return cluster.nodes()
 
 
-VERBS = (check, plan, run, extend, evaluate, retry, trial, status, report, sync)
+VERBS = (check, plan, status, report, sync)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, NoReturn
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # most values: nothing to freeze, no asking
 
 
 class FrozenMap(dict[str, Any]):
@@ -27,6 +28,8 @@ class FrozenMap(dict[str, Any]):
 
 
 def _freeze(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         return value if isinstance(value, FrozenMap) else FrozenMap(value)
     if isinstance(value, list | tuple):
@@ -38,7 +41,7 @@ class Record:
     """Freezes the mappings and sequences of a record as it is made."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            if isinstance(value, Mapping | list):
-                object.__setattr__(self, item.name, _freeze(value))
+        for name, value in vars(self).items():
+            kind = type(value)
+            if kind not in _PLAIN and kind is not tuple and isinstance(value, Mapping | list):
+                object.__setattr__(self, name, _freeze(value))

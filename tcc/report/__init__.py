@@ -1,11 +1,15 @@
 """What a study found, told: tables, figures, a page that works offline, and where it stands.
 
     study      what the store holds of a study, and the stamp that saves redrawing
-    lines      one styled line of a panel and what a reader is told of its points
+    lines      one styled line of a panel            lineage           what is told of its points
     panels     which lines make which panel          split  previews   likewise
+    overlay    curves of a file on panels            links             where a trial is found
     verdicts   BD-rates in words                     tables            in numbers
-    figures    draws panels for paper and README     html              for a browser
-    build      all of it, once for each state of the records
+    trials     the table of trials                   provenance        how to run and cite it
+    sheets     which panels make which figure
+    figures    draws them for papers                 html              for a browser
+    build      all of it, once for each state of the records; files: where it lies
+    watch      again and again, as results arrive
     mirror     the same into the study's own run of the trackers
     runs       what each run took                    status            where one study stands
     studies    a store at a glance
@@ -20,8 +24,11 @@ from tcc.report.build import ReportFiles, build_report, report_json
 from tcc.report.mirror import mirror_report
 from tcc.report.status import StudyStatus, status
 from tcc.report.studies import StoreStatus, studies
+from tcc.report.watch import EVERY_S, watching
+from tcc.report.watch import watch as watch_report
 
 __all__ = [
+    "EVERY_S",
     "ReportFiles",
     "StoreStatus",
     "StudyStatus",
@@ -31,6 +38,8 @@ __all__ = [
     "report_json",
     "status",
     "studies",
+    "watch_report",
+    "watching",
 ]
 
 

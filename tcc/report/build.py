@@ -1,6 +1,6 @@
 """Builds the report of a study, once for each state of its records.
 
-Study ─ curves ─ comparisons ┬ tables    points.csv  bd_rates.csv  side_information.csv
+Study ─ curves ─ comparisons ┬ tables    points, bd_rates, side_information, mpeg: .csv
                              │           report.json  curves/*.json
                              ├ figures   figures/*.png  *.pdf
                              └ page      index.html
@@ -8,11 +8,11 @@ Study ─ curves ─ comparisons ┬ tables    points.csv  bd_rates.csv  side_in
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
-import math
-import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,85 +22,118 @@ from tcc.curves.comparisons import Comparison, compare
 from tcc.curves.files import curve_json
 from tcc.curves.imported import imported_curves
 from tcc.curves.points import curves_of
+from tcc.curves.relative import relative_rates
 from tcc.curves.side_information import Saving, savings, side_information
-from tcc.records import CurveKey, RDCurve
+from tcc.records import RDCurve
 from tcc.report.coding import coding_json
 from tcc.report.figures import draw_figures
+from tcc.report.files import (
+    STAMP_FILE,
+    ReportFiles,
+    files_of,
+    folder_of,
+    found_files,
+    remove_others,
+    unfinished,
+)
 from tcc.report.html import page_text
+from tcc.report.links import Links, links
+from tcc.report.names import curve_title, named
+from tcc.report.overlay import Overlay, lay_over, read_overlay
 from tcc.report.panels import pair_panels
 from tcc.report.previews import previews
 from tcc.report.runs import runs_json
 from tcc.report.study import Study, read_study, stamp
 from tcc.report.tables import (
     BD_RATE_COLUMNS,
+    MPEG_COLUMNS,
     POINT_COLUMNS,
     SAVING_COLUMNS,
     bd_rate_rows,
     csv_text,
     curve_rows,
     flat,
+    mpeg_rows,
     point_rows,
     saving_rows,
 )
 from tcc.report.verdicts import groups, headline, sentences, without_comparison
-from tcc.report.words import curve_text, pair_text
 from tcc.stores import Store, open_store
 from tcc.stores._disk import writing
 
-FOLDER = "report"
-MAX_NAME = 160  # characters of a curve's file name
-STAMP_FILE = "stamp.json"  # written last: a report without it is drawn again
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReportFiles:
-    """Where a report lies. ``fresh``: it was drawn now, not found unchanged. ``address``: of the
-    page in the store, which is not the local page's where the store is not local."""
-
-    address: str
-    page: Path
-    points: Path
-    bd_rates: Path
-    side_information: Path
-    summary: Path  # what `tcc report --json` prints
-    curves: tuple[Path, ...]
-    figures: tuple[Path, ...]
-    fresh: bool
-
-    @property
-    def told(self) -> str:
-        """Where the page is, for the user."""
-        here = str(self.page)
-        return here if self.address == here else f"{self.address} (for a day also {here})"
-
-    def __iter__(self) -> Iterator[Path]:
-        yield from (self.page, self.points, self.bd_rates, self.side_information, self.summary)
-        yield from (*self.curves, *self.figures)
-
-
-def build_report(study: str, store: Store, *, past: str = "") -> ReportFiles:
+def build_report(
+    study: str,
+    store: Store,
+    *,
+    past: str = "",
+    overlay: Path | None = None,
+    reload_s: int = 0,
+) -> ReportFiles:
     """The report of a study in ``STORE/studies/NAME/report/``; an unchanged one is left alone.
 
-    ``past``: the first letters of the digest of an archived plan, whose report lies beside it. The
-    store may be open for reading only: it is written only where there is something to draw.
+    ``past``: the first letters of the digest of an archived plan, whose report lies beside it.
+    ``overlay``: a file of curves to lay over the panels that they fit. ``reload_s``: the page loads
+    itself again so often, until the study is finished. The store may be open for reading only: it
+    is written only where there is something to draw.
 
     Raises:
         StoreError: there is no such study or archived plan, or the store cannot be written.
         RecordError: its plan cannot be trusted.
+        DataError: the overlay cannot be read.
     """
-    content = read_study(study, store, past=past)
-    mark = stamp(content)
-    return _found(content, store, mark) or _draw(content, open_store(store.uri), mark)
+    foreign = None if overlay is None else read_overlay(overlay)
+    with _uncollected():
+        content = read_study(study, store, past=past)
+        order = _Order(
+            study=content,
+            overlay=foreign,
+            links=links(content, store),
+            reload_s=reload_s if unfinished(content) else 0,
+        )
+        return found_files(content, store, order.mark) or _draw(order, open_store(store.uri))
 
 
-def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """All that a report is drawn from."""
+
+    study: Study
+    overlay: Overlay | None
+    links: Links
+    reload_s: int
+
+    @property
+    def mark(self) -> str:
+        """A hash of it and of the code that draws it."""
+        extra = (self.overlay and self.overlay.digest, sorted(self.links.pushed or ()))
+        text = f"{stamp(self.study)} {extra} {self.links.run} {self.reload_s}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles: of the millions of records that a large study is read into,
+    none is in one, and looking through them again and again doubles the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def report_json(
+    study: str, store: Store, *, past: str = "", overlay: Path | None = None
+) -> dict[str, Any]:
     """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``,
     ``side_information``, ``coding``, ``files``.
 
     Raises:
-        StoreError, RecordError: as `build_report`.
+        StoreError, RecordError, DataError: as `build_report`.
     """
-    files = build_report(study, store, past=past)
+    files = build_report(study, store, past=past, overlay=overlay)
     content = json.loads(files.summary.read_text(encoding="utf-8"))
     return {
         **content,
@@ -109,46 +142,15 @@ def report_json(study: str, store: Store, *, past: str = "") -> dict[str, Any]:
             "points": str(files.points),
             "bd_rates": str(files.bd_rates),
             "side_information": str(files.side_information),
+            "mpeg": str(files.mpeg),
             "curves": [str(path) for path in files.curves],
             "figures": [str(path) for path in files.figures],
         },
     }
 
 
-def _folder(study: Study) -> str:
-    """Where the report lies in the study's folder."""
-    return f"past/{study.past.digest}/{FOLDER}" if study.past else FOLDER
-
-
-def _found(study: Study, store: Store, mark: str) -> ReportFiles | None:
-    """The report that is there, if it was drawn from the same content and is whole."""
-    text = store.read_study(study.name, f"{_folder(study)}/{STAMP_FILE}")
-    try:
-        seal = json.loads(text or "{}")
-        files = _files(study, store, seal["files"], fresh=False)
-        json.loads(files.summary.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        return None
-    same = seal.get("stamp") == mark and all(path.is_file() for path in files)
-    return files if same else None
-
-
-def _files(study: Study, store: Store, names: Sequence[str], *, fresh: bool) -> ReportFiles:
-    folder = store.study_dir(study.name) / _folder(study)
-    return ReportFiles(
-        address=f"{store.uri}/studies/{study.name}/{_folder(study)}/index.html",
-        page=folder / "index.html",
-        points=folder / "points.csv",
-        bd_rates=folder / "bd_rates.csv",
-        side_information=folder / "side_information.csv",
-        summary=folder / "report.json",
-        curves=tuple(folder / name for name in names if name.startswith("curves/")),
-        figures=tuple(folder / name for name in names if name.startswith("figures/")),
-        fresh=fresh,
-    )
-
-
-def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
+def _draw(order: _Order, store: Store) -> ReportFiles:
+    study = order.study
     settings = study.settings.report
     specs = {trial.id: trial for trial in study.plan}
     curves = curves_of(study.records, specs, improving_share=settings.improving_share)
@@ -158,24 +160,28 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
     comparisons = compare(curves, anchor=anchor, refusals=refusals, imported=outside)
     gaps = curve_gaps(curves)
     gains = side_information(curves)
-    pairs = pair_panels(curves, gains)
     told = headline(comparisons, curves)
+    relative = list(relative_rates(told, curves))
+    pairs, overlaid = pair_panels(curves, gains, relative), None
+    if order.overlay:
+        pairs, overlaid = lay_over(pairs, order.overlay)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
-    folder = store.study_dir(study.name) / _folder(study)
+    folder = store.study_dir(study.name) / folder_of(study)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STAMP_FILE).unlink(missing_ok=True)
         figures = draw_figures(pairs, settings.notice, folder / "figures")
         names = [path.relative_to(folder).as_posix() for path in figures]
 
-    def write(name: str, text: str) -> None:
-        store.write_study(study.name, f"{_folder(study)}/{name}", text)
+    def write(name: str, text: str, *, durable: bool = True) -> None:
+        store.write_study(study.name, f"{folder_of(study)}/{name}", text, durable=durable)
 
-    for name, curve in _named((*curves, *outside)):
-        write(name, json.dumps(curve_json(curve, _title(curve.key)), indent=1, ensure_ascii=False))
+    for name, curve in named((*curves, *outside)):
+        text = json.dumps(curve_json(curve, curve_title(curve.key)), indent=1, ensure_ascii=False)
+        write(name, text, durable=False)  # there are thousands; `_found` sees what a crash emptied
         names.append(name)
     with writing(folder):
-        _remove_others(folder, names)
+        remove_others(folder, names)
     _write_tables(study, (*curves, *outside), comparisons, gaps, savings(gains), write)
     page = page_text(
         study,
@@ -184,10 +190,14 @@ def _draw(study: Study, store: Store, mark: str) -> ReportFiles:
         pairs=pairs,
         previews=previews(list(study.records), store),
         gaps=gaps,
+        links=order.links,
+        overlaid=overlaid,
+        reload_s=order.reload_s,
     )
     write("index.html", page)
-    write(STAMP_FILE, json.dumps({"stamp": mark, "files": names}, indent=1))
-    return _files(study, store, names, fresh=True)
+    seal = json.dumps({"stamp": order.mark, "files": names}, indent=1)
+    write(STAMP_FILE, seal)
+    return files_of(study, store, names, fresh=True)
 
 
 def _write_tables(
@@ -203,6 +213,7 @@ def _write_tables(
     write("bd_rates.csv", csv_text(BD_RATE_COLUMNS, map(flat, bd_rates)))
     saving = list(saving_rows(study.name, saved))
     write("side_information.csv", csv_text(SAVING_COLUMNS, saving))
+    write("mpeg.csv", csv_text(MPEG_COLUMNS, mpeg_rows(curves)))
     content = {
         "study": study.name,
         "runs": runs_json(study.runs),
@@ -212,38 +223,3 @@ def _write_tables(
         "coding": [coding_json(gap) for gap in gaps],
     }
     write("report.json", json.dumps(content, allow_nan=False, ensure_ascii=False))
-
-
-def _named(curves: Sequence[RDCurve]) -> Iterator[tuple[str, RDCurve]]:
-    """A file name for each curve that has a rate. Names that had to be cut end in a hash."""
-    for curve in curves:
-        if not all(math.isfinite(point.rate_bpp) for point in curve.points):
-            continue
-        key = curve.key
-        fixed = [f"{axis}={value:g}" for axis, value in key.fixed.items()]
-        parts = [key.family, *key.tasks, key.method, key.trained_on, key.dataset, key.split]
-        parts += [
-            key.source,
-            key.metric.rpartition("/")[2],
-            *fixed,
-            key.variant,
-            f"seed={key.seed}",
-        ]
-        text = "-".join(part for part in parts if part)
-        name = re.sub(r"[^\w.=+-]", "_", text)[:MAX_NAME]
-        if name != text:
-            name += "-" + hashlib.sha256(repr(key).encode()).hexdigest()[:8]
-        yield f"curves/{name}.json", curve
-
-
-def _title(key: CurveKey) -> str:
-    return f"{pair_text(key.tasks)}: {curve_text(key)}, seed {key.seed}"
-
-
-def _remove_others(folder: Path, names: Sequence[str]) -> None:
-    """Removes what an earlier state of the study left."""
-    wanted = {folder / name for name in names}
-    for kind in ("curves", "figures"):
-        for path in (folder / kind).glob("*"):
-            if path.is_file() and path not in wanted:
-                path.unlink()

@@ -1,13 +1,16 @@
-"""Draws the panels for paper and README. What they show is decided in `panels`."""
+"""Draws the sheets for papers. What they show is decided in `panels` and `sheets`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcc.report.lines import SHAPES, Line
-from tcc.report.panels import PairPanels, Panel
+from tcc.report.lines import SHAPES, Line, band
+from tcc.report.panels import PairPanels
+from tcc.report.sheets import Cell, Sheet, sheets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +18,9 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0b5fa5", "#d1530a", "#00805f", "#a8438f", "#8a6d00", "#3f8fc4")
 NEUTRAL = "#59616f"
-PAPER_WIDTH_INCH = 7.16  # two columns of an IEEE page
-OVERVIEW = ("base", "direct", "total", "own")  # the panels of overview.png
-_ROW_INCH = 2.05
+FOREIGN = "#171a21"
+COLUMN_INCH, PAPER_INCH = 3.5, 7.16  # one column of an IEEE page, two
+_AXES_INCH = 1.5  # high
 _MARKERS = {
     "circle": "o",
     "square": "s",
@@ -27,6 +30,9 @@ _MARKERS = {
     "pentagon": "p",
     "hexagon": "h",
     "star": "*",
+    "x": "X",
+    "cross": "P",
+    "bowtie": "d",
 }
 _DASHES = {
     "solid": "solid",
@@ -34,6 +40,7 @@ _DASHES = {
     "dot": (0, (1, 1.6)),
     "dashdot": (0, (5, 1.6, 1, 1.6)),
     "longdash": (0, (9, 2)),
+    "longdashdot": (0, (8, 1.6, 1, 1.6)),
 }
 _FILLS = {"open": "none", "full": "full", "open-dot": "left", "dot": "top"}
 _STYLE: Any = {
@@ -54,84 +61,138 @@ _STYLE: Any = {
     "ytick.major.width": 0.6,
     "legend.fontsize": 6.5,
     "pdf.fonttype": 42,  # text stays text
-    "svg.hashsalt": "tcc",
+    "text.parse_math": False,  # names are shown as they are
 }
 
 
 def draw_figures(pairs: Sequence[PairPanels], notice: str, folder: Path) -> Iterator[Path]:
-    """One figure a pair as PNG and PDF, and ``overview.png`` with all pairs; gives their paths."""
+    """Every sheet as PNG and PDF, as wide as a column or two of a paper; gives their paths."""
     import matplotlib
 
     if not pairs:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_STYLE):
-        for pair in pairs:
-            figure = _figure([(pair.title, pair.panels)], notice, columns=2)
+        for sheet in sheets(pairs):
+            figure = _figure(sheet, notice)
             for suffix in ("png", "pdf"):
-                yield _save(figure, folder / f"{slug(pair)}.{suffix}", dpi=200)
-        rows = [(pair.title, [p for p in pair.panels if p.role in OVERVIEW]) for pair in pairs]
-        columns = max(len(panels) for _, panels in rows)
-        yield _save(_figure(rows, notice, columns=columns), folder / "overview.png", dpi=180)
+                yield _save(figure, folder / f"{sheet.name}.{suffix}", dpi=200)
 
 
-def slug(pair: PairPanels) -> str:
-    """A file name for one pair's figure."""
-    setting = pair.setting
-    data = dict.fromkeys((setting.trained_on, setting.dataset))
-    parts = (*pair.tasks, *data, setting.split, setting.method)
-    return "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
-
-
-def _figure(parts: Sequence[tuple[str, Sequence[Panel]]], notice: str, columns: int) -> Figure:
-    """Each part's panels under its title, and one legend below all."""
+def _figure(sheet: Sheet, notice: str) -> Figure:
+    """The sheet's axes at fixed places, its legend below, the study's notice on top. No layout is
+    searched for: of a large study that would take longer than all the rest."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows_of = [-(-len(panels) // columns) for _, panels in parts]
-    width = PAPER_WIDTH_INCH * max(1.0, columns / 2.6)
-    figure = Figure(figsize=(width, _ROW_INCH * sum(rows_of) + 0.6), layout="constrained")
+    columns, rows = sheet.columns, len(sheet.rows)
+    width = COLUMN_INCH if columns == 1 else PAPER_INCH
+    told = textwrap.wrap(notice, round(width * 19))
+    entries = _legend(sheet.lines)
+    per_row = max(1, round(width / _entry_inch(entries)))
+    gap, left_inch = (0.36, 0.32) if sheet.heads else (0.6, 0.52)
+    above = 0.28 + 0.13 * len(told) + 0.2
+    below = 0.42 + 0.15 * -(-len(entries) // per_row)
+    height = above + below + rows * (_AXES_INCH + gap) - gap
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    frames: Any = figure.subfigures(len(parts), 1, height_ratios=rows_of, squeeze=False)
-    for frame, rows, (title, panels) in zip(frames[:, 0], rows_of, parts, strict=True):
-        frame.suptitle(title, fontsize=9, fontweight="bold", x=0.008, ha="left")
-        axes = frame.subplots(rows, columns, squeeze=False).ravel()
-        for ax in axes[len(panels) :]:
-            ax.remove()
-        for ax, panel in zip(axes, panels, strict=False):
-            _draw(ax, panel)
-    lines = [line for _, panels in parts for panel in panels for line in panel.lines if line.shown]
-    entries = _legend(lines)
+    across, down = (width - 0.08) / columns, _AXES_INCH + gap
+    for at, row in enumerate(sheet.rows):
+        for column, cell in enumerate(row):
+            if cell:
+                bottom = height - above - down * at - _AXES_INCH
+                place = left_inch + across * column, bottom, across - left_inch, _AXES_INCH
+                ax = figure.add_axes(_share(place, width, height))
+                _draw(ax, cell, labelled=not sheet.heads or at + 1 == rows)
     figure.legend(
         entries.values(),
         entries.keys(),
-        loc="outside lower center",
-        ncols=min(len(entries), 5 if columns == 2 else 10),
+        loc="lower center",
+        ncols=min(len(entries), per_row),
         frameon=False,
         handlelength=2.8,
+        borderaxespad=0.1,
+        labelspacing=0.35,
     )
-    if notice:
-        style = {"ha": "right", "va": "top", "color": "#8a5a00", "fontsize": 6.5}
-        figure.text(0.995, 0.995, notice, parse_math=False, **style)
+    y = 1 - (0.06 + 0.13 * len(told)) / height
+    style: Any = {"fontweight": "bold", "va": "top"}
+    if sheet.title:
+        figure.text(0.008, y, _short(sheet.title, width * 13), fontsize=9, **style)
+    for column, head in enumerate(sheet.heads):
+        x = (across * column + 0.06) / width
+        figure.text(x, y, _short(head, across * 19), fontsize=6.5 if columns > 3 else 7.5, **style)
+    if told:
+        note: Any = {"va": "top", "color": "#8a5a00", "fontsize": 6.5}
+        figure.text(0.008, 1 - 0.05 / height, "\n".join(told), **note)
     return figure
 
 
-def _draw(ax: Axes, panel: Panel) -> None:
+_Place = tuple[float, float, float, float]  # left, bottom, width, height
+
+
+def _share(inches: _Place, width: float, height: float) -> _Place:
+    left, bottom, across, up = inches
+    return left / width, bottom / height, across / width, up / height
+
+
+def _entry_inch(entries: Mapping[str, Any]) -> float:
+    """How wide a column of the legend is."""
+    return 0.55 + 0.052 * max(map(len, entries), default=1)
+
+
+def _short(text: str, room: float) -> str:
+    return text if len(text) <= room else f"{text[: int(room) - 1]}…"
+
+
+def _draw(ax: Axes, cell: Cell, *, labelled: bool) -> None:
+    panel = cell.panel
     for line in panel.lines:
         if line.level:
-            ax.axhline(line.ys[0], color=NEUTRAL, linestyle=_DASHES[line.dash], linewidth=0.9)
+            ax.axhline(
+                line.strands[0].ys[0], color=_ink(line), linestyle=_DASHES[line.dash], linewidth=0.9
+            )
         elif line.shown:
-            width, alpha = (0.8, 0.7) if line.faint else (1.2, 1.0)
-            style = _style(line.slot, line.shape, line.fill, line.dash)
-            ax.plot(line.xs, line.ys, **style, linewidth=width, alpha=alpha)
-    ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y, xlim=(0, panel.reach))
+            width, alpha = (0.6, 0.6) if line.faint else (1.2, 1.0)
+            style = _style(_ink(line), line.shape, line.fill, line.dash)
+            xs, ys = joined(line)
+            ax.plot(xs, ys, **style, linewidth=width, alpha=alpha)
+            area = band(line)
+            if area is not None:
+                ax.fill_between(*area, color=_ink(line), alpha=0.16, linewidth=0)
+    width = ax.get_position().width * ax.get_figure().get_figwidth()  # type: ignore[union-attr]
+    ax.set(
+        xlabel=panel.x if labelled else "",
+        ylabel=_short(cell.y, 30),
+        xlim=None if panel.reach is None else (0, panel.reach),
+    )
+    if panel.reach is None:
+        ax.axhline(0, color=NEUTRAL, linewidth=0.7)
+    ax.set_title(_short(cell.title, width * 17), loc="left" if not cell.y else "center", pad=4)
+    ax.locator_params(nbins=5 if width > 2 else 4)
     ax.grid(True)
     ax.set_axisbelow(True)
 
 
-def _style(slot: int | None, shape: str, fill: str, dash: str) -> dict[str, Any]:
+def joined(line: Line) -> tuple[list[float], list[float]]:
+    """All points of a line, with a gap between its seeds."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for strand in line.strands:
+        gap = [math.nan] if xs else []
+        xs += [*gap, *strand.xs]
+        ys += [*gap, *strand.ys]
+    return xs, ys
+
+
+def _ink(line: Line) -> str:
+    if line.foreign:
+        return FOREIGN
+    return NEUTRAL if line.slot is None else COLOURS[line.slot % len(COLOURS)]
+
+
+def _style(ink: str, shape: str, fill: str, dash: str) -> dict[str, Any]:
     return {
-        "color": NEUTRAL if slot is None else COLOURS[slot % len(COLOURS)],
+        "color": ink,
         "linestyle": _DASHES[dash] if dash else "none",
         "marker": _MARKERS[shape] if shape else None,
         "fillstyle": _FILLS[fill],
@@ -148,19 +209,20 @@ def _legend(lines: Sequence[Line]) -> dict[str, Any]:
 
     entries: dict[str, Any] = {}
 
-    def add(name: str, slot: int | None, shape: str, fill: str, dash: str) -> None:
+    def add(name: str, ink: str, shape: str, fill: str, dash: str) -> None:
+        name = _short(name, 48)
         if name and name not in entries:
-            entries[name] = Line2D([], [], **_style(slot, shape, fill, dash))
+            entries[name] = Line2D([], [], **_style(ink, shape, fill, dash))
 
     for line in lines:
-        add(line.arm, line.slot, SHAPES[0], line.fill, "solid")
+        add(line.arm, _ink(line), SHAPES[0], line.fill, "solid")
     for line in lines:
         if line.dash != "solid":
             own = "" if line.level or line.at else line.shape
-            add(line.family, None, own, line.fill, line.dash)
+            add(line.family, FOREIGN if line.foreign else NEUTRAL, own, line.fill, line.dash)
     bases = {line.at: line.shape for line in lines}
     for at in bases if len(bases) > 2 else ():
-        add(at, None, bases[at], "full", "")
+        add(at, NEUTRAL, bases[at], "full", "")
     return entries
 
 

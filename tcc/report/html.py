@@ -1,36 +1,37 @@
 """The page: one self-contained file, made of the template, style and script in ``page/``.
 
-Text is escaped by the template; the data of the charts and of the trial table travels as JSON.
+Text is escaped by the template; the data of the charts and of the trial table travels as JSON, in
+which a text that occurs more than once is a number into the list of texts.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from tcc.curves.coding import CurveGap
-from tcc.plan import TrialState
 from tcc.plan.distrust import distrusts
-from tcc.records import TrialRecord
 from tcc.report.coding import COLUMNS as CODING_COLUMNS
 from tcc.report.coding import coding_cells
-from tcc.report.lines import Line
+from tcc.report.lines import Line, Strand, band
+from tcc.report.links import NO_LINKS, Links
 from tcc.report.notices import notices
+from tcc.report.overlay import Overlaid
 from tcc.report.panels import PairPanels
 from tcc.report.previews import Strip
+from tcc.report.provenance import citation, facts, rerun
 from tcc.report.runs import COLUMNS as RUN_COLUMNS
 from tcc.report.runs import run_cells
-from tcc.report.split import rate_split
+from tcc.report.split import Bars, rate_split, seeds_of
 from tcc.report.status import skipped
 from tcc.report.study import Study
+from tcc.report.trials import COLUMNS, FACETS, trial_rows
 from tcc.report.verdicts import Group, Sentence
-from tcc.report.words import metric_text, number, value_text
 
-COLUMNS = ("trial", "kind", "label", "state", "steps", "seconds", "rate", "metrics")
+MAX_OPEN = 4  # groups of verdicts; with more, each opens on request
 
 
 def page_text(
@@ -41,8 +42,11 @@ def page_text(
     pairs: Sequence[PairPanels],
     previews: Sequence[Strip],
     gaps: Sequence[CurveGap],
+    links: Links = NO_LINKS,
+    overlaid: Overlaid | None = None,
+    reload_s: int = 0,
 ) -> str:
-    """``index.html``."""
+    """``index.html``; with ``reload_s``, a browser loads it again and again."""
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -51,21 +55,7 @@ def page_text(
         (page / name).read_text(encoding="utf-8") for name in ("index.html", "page.css", "page.js")
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    shapes, splits = [], []
-    for index, pair in enumerate(pairs):
-        shapes += [_panel_json(index, pair, number) for number in range(len(pair.panels))]
-        if pair.scalable:
-            splits.append(
-                {"id": f"split-{index}", "bars": [asdict(bars) for bars in rate_split(pair)]}
-            )
     states = Counter(state.state for state in study.states.values())
-    data = {
-        "panels": shapes,
-        "splits": splits,
-        "trials": list(_trial_rows(study)),
-        "label_column": COLUMNS.index("label"),
-        "state_column": COLUMNS.index("state"),
-    }
     return environment.from_string(template).render(
         study=study.name,
         subtitle=f"{len(study.plan)} trials",
@@ -73,7 +63,9 @@ def page_text(
         notices=notices(study),
         sentences=sentences,
         verdicts=verdicts,
+        open_verdicts=len(verdicts) <= MAX_OPEN,
         pairs=[_pair_context(index, pair) for index, pair in enumerate(pairs)],
+        overlaid=overlaid,
         previews=previews,
         columns=COLUMNS,
         failures=study.failures,
@@ -83,23 +75,103 @@ def page_text(
         coding=[coding_cells(gap) for gap in gaps],
         run_columns=RUN_COLUMNS,
         runs=[run_cells(run) for run in study.runs],
-        facts=list(_facts(study)),
+        facts=facts(study),
+        rerun=rerun(study),
+        citation=citation(study),
         spec=study.spec_text,
+        reload_s=reload_s,
         css=css,
         script=script,
         plotly=get_plotlyjs(),
-        data=_script_json(data),
+        data=_script_json(_data(study, pairs, links)),
     )
 
 
-def _script_json(data: object) -> str:
+def _data(study: Study, pairs: Sequence[PairPanels], links: Links) -> dict[str, Any]:
+    """What the script draws and lists."""
+    pack = _Pack([trial.id for trial in study.plan])
+    panels, splits = [], []
+    for index, pair in enumerate(pairs):
+        panels += [pack.panel(index, pair, at) for at in range(len(pair.panels))]
+        if pair.scalable:
+            bars = [pack.bars(bars) for bars in rate_split(pair)]
+            splits.append({"id": f"split-{index}", "bars": bars})
+    trials = [{**row, "facets": pack.numbers(row["facets"])} for row in trial_rows(study, links)]
+    return {
+        "panels": panels,
+        "splits": splits,
+        "trials": trials,
+        "facets": FACETS,
+        "columns": COLUMNS,
+        "links": {"folder": links.folder, "run": links.run},
+        "texts": list(pack.texts),
+    }
+
+
+class _Pack:
+    """Data for the script: texts as numbers into ``texts``, trials as places in the plan."""
+
+    def __init__(self, ids: Sequence[str]):
+        self.texts: dict[str, int] = {}
+        self._places = {id: place for place, id in enumerate(ids)}
+
+    def numbers(self, texts: Iterable[str]) -> list[int]:
+        return [self.texts.setdefault(text, len(self.texts)) for text in texts]
+
+    def panel(self, index: int, pair: PairPanels, at: int) -> dict[str, Any]:
+        panel = pair.panels[at]
+        return {
+            "id": _panel_id(index, at),
+            "role": panel.role,
+            "x": panel.x,
+            "y": panel.y,
+            "reach": panel.reach,
+            "lines": [self._line(line) for line in panel.lines],
+        }
+
+    def _line(self, line: Line) -> dict[str, Any]:
+        fill = "" if line.fill == "full" else f"-{line.fill}"
+        names = ("family", "at", "group", "shown", "slot", "dash", "level", "foreign", "faint")
+        return {
+            **{name: getattr(line, name) for name in names},
+            "symbol": line.shape + fill,
+            "strands": [self._strand(strand) for strand in line.strands],
+            "band": band(line),
+        }
+
+    def _strand(self, strand: Strand) -> dict[str, Any]:
+        return {
+            "xs": strand.xs,
+            "ys": strand.ys,
+            "improving": [at for at, improving in enumerate(strand.improving) if improving],
+            **self._told(strand),
+        }
+
+    def bars(self, bars: Bars) -> dict[str, Any]:
+        """One layer of one arm and seed."""
+        names = ("layer", "group", "slot", "x", "y")
+        return {**{name: getattr(bars, name) for name in names}, **self._told(bars)}
+
+    def _told(self, points: Strand | Bars) -> dict[str, Any]:
+        return {
+            "hover": [self.numbers(lines) for lines in points.hover],
+            "trials": [
+                [self._places[id] for id in ids if id in self._places] for ids in points.trials
+            ],
+        }
+
+
+def _script_json(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
 def _pair_context(index: int, pair: PairPanels) -> dict[str, Any]:
+    seeds = seeds_of(pair)
+    everyone = len(seeds) == len({curve.key.seed for curve in pair.scalable})
     return {
+        "id": f"pair-{index}",
         "title": pair.title,
         "setting": pair.setting.text,
         "panels": [
@@ -107,104 +179,9 @@ def _pair_context(index: int, pair: PairPanels) -> dict[str, Any]:
             for at, panel in enumerate(pair.panels)
         ],
         "split": f"split-{index}" if pair.scalable else "",
+        "bars": "a bar for each seed" if everyone else f"of seed {seeds[0]}",
     }
 
 
 def _panel_id(pair: int, panel: int) -> str:
     return f"panel-{pair}-{panel}"
-
-
-def _panel_json(index: int, pair: PairPanels, at: int) -> dict[str, Any]:
-    panel = pair.panels[at]
-    return {
-        "id": _panel_id(index, at),
-        "x": panel.x,
-        "y": panel.y,
-        "reach": panel.reach,
-        "lines": [_line_json(line) for line in panel.lines],
-    }
-
-
-def _line_json(line: Line) -> dict[str, Any]:
-    fill = "" if line.fill == "full" else f"-{line.fill}"
-    plain = asdict(line)
-    del plain["fill"], plain["shape"]
-    return {**plain, "group": line.group, "symbol": line.shape + fill}
-
-
-def _trial_rows(study: Study) -> Iterator[dict[str, Any]]:
-    """One row a trial in the plan's order; metrics of its first evaluation."""
-    labels = {trial.id: trial.label for trial in study.plan}
-    for trial in study.plan:
-        state = study.states[trial.id]
-        record = state.record
-        cells = (
-            trial.id,
-            trial.kind,
-            trial.label,
-            state.state,
-            "" if record is None else str(record.training.steps),
-            "" if record is None else f"{seconds_of(record):.0f}",
-            "" if record is None else _rate_text(record),
-            "" if record is None else _metrics_text(record),
-        )
-        yield {"cells": cells, "state": state.state, "because": _because(state, labels)}
-
-
-def _because(state: TrialState, labels: Mapping[str, str]) -> str:
-    """Why a trial is not done; of a failed one, the table of failures tells more."""
-    if state.state == "skipped":
-        return f"because of {labels.get(state.because, state.because)}"
-    return "" if state.state == "failed" else state.because
-
-
-def seconds_of(record: TrialRecord) -> float:
-    """How long a trial took."""
-    return record.timings.get("total", sum(record.timings.values()))
-
-
-def _rate_text(record: TrialRecord) -> str:
-    rates = [rate for evaluation in record.evaluations[:1] for rate in evaluation.rates]
-    return ", ".join(f"{rate.bpp:.4g} bpp" for rate in rates[:1] if rate.bpp_by_stream)
-
-
-def _metrics_text(record: TrialRecord) -> str:
-    metrics = [metric for evaluation in record.evaluations[:1] for metric in evaluation.metrics]
-    return ", ".join(
-        f"{metric_text(metric.name)} {value_text(metric.value, metric.unit)}" for metric in metrics
-    )
-
-
-def _facts(study: Study) -> Iterator[tuple[str, str]]:
-    """Where the numbers come from, each distinct value once."""
-    records = list(study.records)
-    sources = [record.provenance for record in records]
-    packages: dict[str, dict[str, None]] = {}
-    for source in sources:
-        for name, version in source.packages.items():
-            packages.setdefault(name, {})[version] = None
-    data = {use.name: use.fingerprint for r in records for use in r.trial.recipe.datasets}
-    seconds = sum(map(seconds_of, records))
-    facts = (
-        ("Study", study.name),
-        ("Store", study.store_uri),
-        ("Data", "; ".join(f"{name} ({mark})" for name, mark in sorted(data.items()))),
-        ("tcc", _distinct(source.tcc_version for source in sources)),
-        ("Git revision", _distinct(source.git_revision for source in sources)),
-        ("Packages", ", ".join(f"{name} {'/'.join(v)}" for name, v in sorted(packages.items()))),
-        ("Machines", _distinct(source.machine for source in sources)),
-        ("Devices", _distinct(source.device for source in sources)),
-        ("Started", _span(sorted(source.started_at for source in sources))),
-        ("Trial time", f"{number(seconds / 3600, '.2f')} hours over {len(records)} trials"),
-    )
-    return (fact for fact in facts if fact[1])
-
-
-def _distinct(values: Any) -> str:
-    return "; ".join(value for value in dict.fromkeys(values) if value)
-
-
-def _span(times: Sequence[str]) -> str:
-    if not times:
-        return ""
-    return times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"

@@ -1,26 +1,16 @@
-"""One line of a panel: its points, its style, and what a reader is told of each point."""
+"""One line of a panel: its points, seed by seed, and its style. Draws nothing."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from tcc.curves.points import rate_of
+from tcc.curves.relative import RelativeRate
 from tcc.curves.side_information import SideInformation
-from tcc.records import CodingGap, CurveKey, RDCurve, RDPoint
-from tcc.report.words import (
-    arm_text,
-    at_text,
-    axes_text,
-    curve_text,
-    family_text,
-    metric_text,
-    number,
-    pair_text,
-    value_text,
-)
+from tcc.records import CurveKey, RDCurve
+from tcc.report.lineage import gain_lines, point_lines, relative_lines_of, trials_of
+from tcc.report.words import arm_text, at_text, family_text
 
 SHAPES = (
     "circle",
@@ -41,10 +31,23 @@ DASHES = {
     "uncompressed": "dash",
     "pixels": "dot",
 }
+_RELATIVE_DASHES = {"enhancement_only": "longdashdot"}
 HIDDEN = ("simulcast",)
 _LEVEL_POINTS = 9  # hover finds a level at any of them
 
 Arm = tuple[float, str]  # β and the variant, which sets β modes apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strand:
+    """The points of one seed by rising x. ``hover``: what a reader is told of each, lines of text;
+    ``trials``: what each comes from, its own trial first; none where it is of no trial."""
+
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    hover: tuple[tuple[str, ...], ...]
+    trials: tuple[tuple[str, ...], ...]
+    improving: tuple[bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +63,40 @@ class Line:
     dash: str
     shape: str
     fill: str
-    level: bool  # a horizontal line
-    faint: bool  # one of several seeds
-    xs: tuple[float, ...]
-    ys: tuple[float, ...]
-    hover: tuple[tuple[str, ...], ...]  # lines of text, by point
-    improving: tuple[bool, ...]
+    level: bool = False  # a horizontal line
+    foreign: bool = False  # of a file, not of the study
+    strands: tuple[Strand, ...]  # one a seed
 
     @property
     def group(self) -> str:
-        """Its legend entry, shared by seeds and bases."""
+        """Its legend entry, shared by its bases."""
         return ", ".join(part for part in (self.family, self.arm) if part)
+
+    @property
+    def faint(self) -> bool:
+        """Whether it is drawn once for each of several seeds."""
+        return len(self.strands) > 1
+
+
+Band = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]  # xs, lowest, highest
+
+
+def band(line: Line) -> Band | None:
+    """The area between the lowest and the highest of the seeds, each a polyline, wherever two or
+    more of them are, to six digits; None for one seed."""
+    import numpy as np
+
+    strands = [strand for strand in line.strands if strand.xs]
+    if len(strands) < 2:
+        return None
+    xs = np.unique(np.concatenate([strand.xs for strand in strands]))
+    ys = np.array([np.interp(xs, s.xs, s.ys, left=np.nan, right=np.nan) for s in strands])
+    there = np.isfinite(ys).sum(0) > 1
+    if there.sum() < 2:
+        return None
+    area = xs[there], np.nanmin(ys[:, there], 0), np.nanmax(ys[:, there], 0)
+    xs, low, high = (tuple(float(f"{value:.6g}") for value in edge) for edge in area)
+    return xs, low, high
 
 
 def arm_of(key: CurveKey) -> Arm | None:
@@ -98,16 +124,20 @@ def scale_of(keys: Iterable[CurveKey]) -> Scale:
 
 
 def lines_of(curves: Sequence[RDCurve], scale: Scale) -> Iterator[Line]:
-    """The curves of one panel, styled."""
-    styles = _styles([curve.key for curve in curves], scale)
-    for curve, style in zip(curves, styles, strict=True):
-        yield Line(
-            **style,
-            xs=tuple(point.rate_bpp for point in curve.points),
-            ys=tuple(point.value for point in curve.points),
-            hover=tuple(point_lines(curve, point) for point in curve.points),
-            improving=tuple(point.still_improving for point in curve.points),
-        )
+    """The curves of one panel, styled; seeds of one curve are strands of one line."""
+    for key, seeds in _by_curve((curve.key, curve) for curve in curves).items():
+        yield Line(**_style(key, scale), strands=tuple(map(_strand, seeds)))
+
+
+def _strand(curve: RDCurve) -> Strand:
+    points = curve.points
+    return Strand(
+        xs=tuple(point.rate_bpp for point in points),
+        ys=tuple(point.value for point in points),
+        hover=tuple(point_lines(curve.key, curve.metric, point) for point in points),
+        trials=tuple(map(trials_of, points)),
+        improving=tuple(point.still_improving for point in points),
+    )
 
 
 def level_line(curves: Sequence[RDCurve], reach: float) -> Line:
@@ -117,6 +147,13 @@ def level_line(curves: Sequence[RDCurve], reach: float) -> Line:
         key=lambda found: found[1].value * (1 if found[0].metric.higher_is_better else -1),
     )
     family = curve.key.family
+    strand = Strand(
+        xs=tuple(reach * index / (_LEVEL_POINTS - 1) for index in range(_LEVEL_POINTS)),
+        ys=(point.value,) * _LEVEL_POINTS,
+        hover=(point_lines(curve.key, curve.metric, point),) * _LEVEL_POINTS,
+        trials=(trials_of(point),) * _LEVEL_POINTS,
+        improving=(False,) * _LEVEL_POINTS,
+    )
     return Line(
         family=family_text(family),
         arm="",
@@ -127,87 +164,74 @@ def level_line(curves: Sequence[RDCurve], reach: float) -> Line:
         shape=SHAPES[0],
         fill=FILLS[0],
         level=True,
-        faint=False,
-        xs=tuple(reach * index / (_LEVEL_POINTS - 1) for index in range(_LEVEL_POINTS)),
-        ys=(point.value,) * _LEVEL_POINTS,
-        hover=(point_lines(curve, point),) * _LEVEL_POINTS,
-        improving=(point.still_improving,) * _LEVEL_POINTS,
+        strands=(strand,),
     )
 
 
 def side_information_lines(gains: Sequence[SideInformation], scale: Scale) -> Iterator[Line]:
     """One line for each base: what it saves the enhancement, over the rate without it."""
-    by_key: dict[CurveKey, list[SideInformation]] = {}
-    for gain in gains:
-        by_key.setdefault(gain.key, []).append(gain)
-    for key, style in zip(by_key, _styles(list(by_key), scale), strict=True):
-        found = sorted(by_key[key], key=lambda gain: gain.standalone_bpp)
+    for key, seeds in _by_curve((gain.key, gain) for gain in gains).items():
+        by_seed: dict[int, list[SideInformation]] = {}
+        for gain in sorted(seeds, key=lambda gain: gain.standalone_bpp):
+            by_seed.setdefault(gain.key.seed, []).append(gain)
+        strands = tuple(
+            Strand(
+                xs=tuple(gain.standalone_bpp for gain in found),
+                ys=tuple(gain.saved_percent for gain in found),
+                hover=tuple(map(gain_lines, found)),
+                trials=tuple((gain.trial, gain.standalone) for gain in found),
+                improving=(False,) * len(found),
+            )
+            for _, found in sorted(by_seed.items())
+        )
+        yield Line(**_style(key, scale), strands=strands)
+
+
+def relative_lines(rates: Sequence[RelativeRate], scale: Scale) -> Iterator[Line]:
+    """One line a curve: what each of its points costs more than the baseline, over the metric."""
+    for key, found in _by_curve((rate.key, rate) for rate in rates).items():
+        by_seed: dict[int, list[RelativeRate]] = {}
+        for rate in sorted(found, key=lambda rate: rate.point.value):
+            by_seed.setdefault(rate.key.seed, []).append(rate)
+        strands = tuple(
+            Strand(
+                xs=tuple(rate.point.value for rate in seed),
+                ys=tuple(rate.percent for rate in seed),
+                hover=tuple(map(relative_lines_of, seed)),
+                trials=tuple(trials_of(rate.point) for rate in seed),
+                improving=tuple(rate.point.still_improving for rate in seed),
+            )
+            for _, seed in sorted(by_seed.items())
+        )
         yield Line(
-            **style,
-            xs=tuple(gain.standalone_bpp for gain in found),
-            ys=tuple(gain.saved_percent for gain in found),
-            hover=tuple(_gain_lines(gain) for gain in found),
-            improving=(False,) * len(found),
+            **{**_style(key, scale), "dash": _RELATIVE_DASHES.get(key.family, "solid")},
+            strands=strands,
         )
 
 
-def _styles(keys: Sequence[CurveKey], scale: Scale) -> Iterator[dict[str, Any]]:
-    seeds = Counter(map(curve_text, keys))
-    for key in keys:
-        arm, at = arm_of(key), key.fixed.get("lambda_b")
-        shape = FAMILY_SHAPES.get(key.family, SHAPES[0])
-        if at is not None:
-            shape = SHAPES[scale.bases.index(at) % len(SHAPES)]
-        yield {
-            "family": family_text(key.family),
-            "arm": arm_text(key),
-            "at": at_text(key),
-            "shown": key.family not in HIDDEN,
-            "slot": None if arm is None else scale.arms.index(arm),
-            "dash": DASHES.get(key.family, "solid"),
-            "shape": shape,
-            "fill": FILLS[1 if arm is None else scale.arms.index(arm) % len(FILLS)],
-            "level": False,
-            "faint": seeds[curve_text(key)] > 1,
-        }
+_T = TypeVar("_T")
 
 
-def point_lines(curve: RDCurve, point: RDPoint) -> tuple[str, ...]:
-    """All that leads from a drawn point back to its trial."""
-    key, metric = curve.key, curve.metric
-    layers = dict.fromkeys(stream.partition(".")[0] for stream in point.bpp_by_stream)
-    split = (f"{_layer(name)} {rate_of(point.bpp_by_stream, name):.4g}" for name in layers)
-    rate = f" at {point.rate_bpp:.4g} bpp, {point.source}" if layers else ""
-    improving = ", still improving" if point.still_improving else ""
-    lines = (
-        f"{family_text(key.family)}, {pair_text(key.tasks)}",
-        f"{metric_text(metric.name)} {value_text(point.value, metric.unit)}{rate}",
-        " + ".join(split) + " bpp" if layers else "",
-        _gap_text(point.gap),
-        ", ".join(part for part in (axes_text(point.axes), f"seed {point.seed}") if part),
-        f"{point.kind} trial {point.trial}, step {point.step}{improving}",
-        f"base trial {point.base}" if point.base and point.base != point.trial else "",
-    )
-    return tuple(line for line in lines if line)
+def _by_curve(items: Iterable[tuple[CurveKey, _T]]) -> dict[CurveKey, list[_T]]:
+    """What belongs to one curve, whatever its seed."""
+    found: dict[CurveKey, list[_T]] = {}
+    for key, item in items:
+        found.setdefault(replace(key, seed=0), []).append(item)
+    return found
 
 
-def _gain_lines(gain: SideInformation) -> tuple[str, ...]:
-    axes = axes_text({**gain.key.fixed, "lambda_e": gain.lambda_e})
-    return (
-        f"saves {gain.saved_percent:.3g} % of the enhancement's rate, "
-        f"{gain.saved_percent_of_base:.3g} % of the base's",
-        f"{gain.standalone_bpp:.4g} bpp without, {gain.enhancement_bpp:.4g} bpp with the base",
-        f"{axes}, seed {gain.key.seed}",
-        f"enhancement trial {gain.trial}",
-        f"standalone trial {gain.standalone}",
-    )
-
-
-def _gap_text(gap: CodingGap | None) -> str:
-    if gap is None:
-        return ""
-    return f"files of {gap.images} images are {number(gap.percent, '+.2f')} % off the estimate"
-
-
-def _layer(name: str) -> str:
-    return name.replace("_", " ")
+def _style(key: CurveKey, scale: Scale) -> dict[str, Any]:
+    arm, at = arm_of(key), key.fixed.get("lambda_b")
+    shape = FAMILY_SHAPES.get(key.family, SHAPES[0])
+    if at is not None:
+        shape = SHAPES[scale.bases.index(at) % len(SHAPES)]
+    return {
+        "family": family_text(key.family),
+        "arm": arm_text(key),
+        "at": at_text(key),
+        "shown": key.family not in HIDDEN,
+        "slot": None if arm is None else scale.arms.index(arm),
+        "dash": DASHES.get(key.family, "solid"),
+        "shape": shape,
+        "fill": FILLS[1 if arm is None else scale.arms.index(arm) % len(FILLS)],
+    }

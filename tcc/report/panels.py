@@ -10,25 +10,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tcc.curves.points import LEVELS
+from tcc.curves.relative import RelativeRate
 from tcc.curves.side_information import SideInformation
 from tcc.records import CurveKey, RDCurve
-from tcc.report.lines import Line, Scale, level_line, lines_of, scale_of, side_information_lines
-from tcc.report.words import metric_axis, pair_text
+from tcc.report.lines import (
+    Line,
+    Scale,
+    level_line,
+    lines_of,
+    relative_lines,
+    scale_of,
+    side_information_lines,
+)
+from tcc.report.words import metric_axis, metric_text, pair_text
 
 _TOTAL = "rate (bits per pixel)"
+_RELATIVE = ("scalable", "enhancement_only")
 _OWN = "enhancement rate (bits per pixel)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes. ``role``: base, direct, total, own or side_information."""
+    """One pair of axes. ``role``: base, direct, total, own, relative or side_information.
+    ``metric``: what the points were measured by, empty for side information."""
 
     role: str
+    metric: str
     title: str
     caption: str
     x: str
     y: str
-    reach: float  # where its x axis, which begins at 0, ends
+    reach: float | None  # where its x axis, which begins at 0, ends; None: as its points lie
     lines: tuple[Line, ...]
 
 
@@ -82,7 +94,9 @@ def shown_settings(keys: Sequence[CurveKey]) -> tuple[Setting, ...]:
 
 
 def pair_panels(
-    curves: Sequence[RDCurve], gains: Sequence[SideInformation]
+    curves: Sequence[RDCurve],
+    gains: Sequence[SideInformation],
+    relative: Sequence[RelativeRate] = (),
 ) -> tuple[PairPanels, ...]:
     """The panels of every pair and setting, in the order of the curves; of a task with several
     metrics the first."""
@@ -95,9 +109,10 @@ def pair_panels(
             or (not curve.key.source and _place(setting_of(curve.key)) == _place(setting))
         ]
         here = [gain for gain in gains if setting_of(gain.key) == setting]
+        rates = [rate for rate in relative if setting_of(rate.key) == setting]
         scale = scale_of(curve.key for curve in inside)
         for tasks in dict.fromkeys(c.key.tasks for c in inside if len(c.key.tasks) == 2):
-            found.append(_pair(tasks, setting, inside, here, scale))
+            found.append(_pair(tasks, setting, inside, here, rates, scale))
     return tuple(found)
 
 
@@ -110,6 +125,7 @@ def _pair(
     setting: Setting,
     curves: Sequence[RDCurve],
     gains: Sequence[SideInformation],
+    rates: Sequence[RelativeRate],
     scale: Scale,
 ) -> PairPanels:
     base, second = tasks[:1], tasks[1:]
@@ -147,6 +163,7 @@ def _pair(
             curves,
             scale,
         ),
+        _relative_panel([rate for rate in rates if rate.key.tasks == tasks], scale),
         _side_information_panel([gain for gain in gains if gain.key.tasks == tasks], scale),
     ]
     scalable = [c for c in curves if c.key.family == "scalable" and c.key.tasks == tasks]
@@ -182,6 +199,7 @@ def _panel(
             lines.append(level_line(same, reach))
     return Panel(
         role=role,
+        metric=metric.name,
         title=title,
         caption=caption,
         x=_OWN if role == "own" else _TOTAL,
@@ -191,12 +209,33 @@ def _panel(
     )
 
 
+def _relative_panel(rates: Sequence[RelativeRate], scale: Scale) -> Panel | None:
+    shown = [rate for rate in rates if rate.key.family in _RELATIVE]
+    if not shown:
+        return None
+    metric = shown[0].metric
+    shown = [rate for rate in shown if rate.metric == metric]
+    shown.sort(key=lambda rate: _RELATIVE.index(rate.key.family))
+    return Panel(
+        role="relative",
+        metric=metric.name,
+        title=f"Rate relative to the baseline, at equal {metric_text(metric.name)}",
+        caption="What each point costs more (+) or less (−) than the baseline's curve at the same "
+        "metric, wherever that curve reaches.",
+        x=metric_axis(metric),
+        y="rate against the baseline (%)",
+        reach=None,
+        lines=tuple(relative_lines(shown, scale)),
+    )
+
+
 def _side_information_panel(gains: Sequence[SideInformation], scale: Scale) -> Panel | None:
     if not gains:
         return None
     lines = tuple(side_information_lines(gains, scale))
     return Panel(
         role="side_information",
+        metric="",
         title="Saved by side information",
         caption="What conditioning on the base saves of the enhancement's rate, at the same "
         "transforms.",
@@ -208,4 +247,6 @@ def _side_information_panel(gains: Sequence[SideInformation], scale: Scale) -> P
 
 
 def _reach(lines: Sequence[Line]) -> float:
-    return 1.05 * max((x for line in lines for x in line.xs), default=1.0)
+    return 1.05 * max(
+        (x for line in lines for strand in line.strands for x in strand.xs), default=1.0
+    )

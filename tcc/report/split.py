@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from tcc.curves.points import rate_of
 from tcc.records import RDCurve, RDPoint
-from tcc.report.lines import arm_of, point_lines
+from tcc.report.lineage import point_lines, trials_of
+from tcc.report.lines import arm_of
 from tcc.report.panels import PairPanels
 from tcc.report.words import axis_name, number
 
 LAYERS = ("base", "enhancement")
+MAX_SEEDS = 3  # with more, bars would be hairlines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +26,20 @@ class Bars:
     x: tuple[tuple[str, ...], tuple[str, ...]]
     y: tuple[float, ...]  # bits per pixel
     hover: tuple[tuple[str, ...], ...]
+    trials: tuple[tuple[str, ...], ...]
+
+
+def seeds_of(pair: PairPanels) -> tuple[int, ...]:
+    """The seeds that have bars: all of a few, of many the lowest."""
+    seeds = sorted({curve.key.seed for curve in pair.scalable})
+    return tuple(seeds if len(seeds) <= MAX_SEEDS else seeds[:1])
 
 
 def rate_split(pair: PairPanels) -> Iterator[Bars]:
     """The bars of a pair's scalable curves, by arm, seed and layer; λ_b and λ_e rising."""
     found: dict[tuple[int, int], list[tuple[RDCurve, RDPoint]]] = {}
-    for curve in pair.scalable:
+    shown = seeds_of(pair)
+    for curve in (curve for curve in pair.scalable if curve.key.seed in shown):
         arm = arm_of(curve.key)
         slot = 0 if arm is None else pair.scale.arms.index(arm)
         found.setdefault((slot, curve.key.seed), []).extend((curve, p) for p in curve.points)
@@ -46,7 +56,8 @@ def rate_split(pair: PairPanels) -> Iterator[Bars]:
                 slot=slot,
                 x=(labels[0], labels[1]),
                 y=tuple(rate_of(point.bpp_by_stream, layer) for _, point in points),
-                hover=tuple(point_lines(curve, point) for curve, point in points),
+                hover=tuple(point_lines(c.key, c.metric, point) for c, point in points),
+                trials=tuple(trials_of(point) for _, point in points),
             )
 
 

@@ -28,6 +28,7 @@ from tcc.spec import SweepSpec, read_settings
 from tcc.stores import Store
 
 SPEC_FILE, PLAN_FILE = "spec.yaml", "plan.json"
+MEMORY_FILE = "synced.json"  # what trackers confirmed to hold
 LEFT = ("new", "blocked")
 _CODE = ("report", "report/page", "curves")
 

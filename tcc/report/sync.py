@@ -21,11 +21,10 @@ from tcc import registry
 from tcc.errors import BusyError, LostServerError, TrackingError
 from tcc.report.build import build_report
 from tcc.report.mirror import study_copy
-from tcc.report.study import Study, read_study
+from tcc.report.study import MEMORY_FILE, Study, read_study
 from tcc.stores import Store, to_json
 from tcc.tracking import Copy, Remote, StudyCopy, Tracker, TrialCopy, by_step
 
-MEMORY_FILE = "synced.json"
 CONFIRM_AFTER_S = (0.0, 1.0, 3.0)  # a server may take a moment to show what it was given
 
 

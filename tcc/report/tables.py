@@ -13,7 +13,7 @@ from tcc.curves.files import bdrate_json
 from tcc.curves.points import rate_of
 from tcc.curves.side_information import Saving
 from tcc.records import CurveKey, RDCurve, RDPoint
-from tcc.report.words import pair_text
+from tcc.report.words import arm_text, at_text, family_text, pair_text
 
 Row = dict[str, Any]
 
@@ -87,6 +87,32 @@ def _point_cells(point: RDPoint) -> Row:
         "coded_images": point.gap.images if point.gap else 0,
         "coding_gap_percent": point.gap.percent if point.gap else None,
     }
+
+
+MPEG_COLUMNS = ("dataset", "point", "bitrate", "accuracy", "metric", "curve", "seed", "trial")
+
+
+def mpeg_rows(curves: Iterable[RDCurve]) -> Iterator[Row]:
+    """The points of each curve as MPEG's test conditions list them: counted by rising ``bitrate``,
+    in bits per pixel. A level has no rate."""
+    for curve in curves:
+        key = curve.key
+        parts = (family_text(key.family), pair_text(key.tasks), arm_text(key), at_text(key))
+        shared = {
+            "dataset": key.dataset,
+            "metric": key.metric,
+            "curve": ", ".join(part for part in (*parts, key.split, key.source) if part),
+            "seed": key.seed,
+        }
+        for number, point in enumerate(curve.points):
+            bitrate = point.rate_bpp if math.isfinite(point.rate_bpp) else None
+            yield {
+                **shared,
+                "point": number,
+                "bitrate": bitrate,
+                "accuracy": point.value,
+                "trial": point.trial,
+            }
 
 
 def bd_rate_rows(study: str, comparisons: Iterable[Comparison]) -> Iterator[Row]:

@@ -49,6 +49,8 @@ METRICS = {
     "depth": (("rmse", "px", False),),
     "reconstruction": (("psnr", "dB", True), ("ms-ssim", "", True)),
     "segmentation": (("miou", "", True),),
+    "detection": (("map", "", True),),
+    "classification": (("top1", "", True),),
 }
 PROVENANCE = Provenance(
     tcc_version="0.1.0",
@@ -85,11 +87,12 @@ def _rates(trial: TrialSpec) -> dict[str, float]:
         return {}
     if trial.kind == "single_layer":
         return {"single_layer.y": 0.95 * _latent_bpp(trial) * _noise(trial.id)}
-    place = f"{axes['lambda_b']} {axes['beta']} {trial.seed}"
-    base = 0.35 * axes["lambda_b"] ** 0.4 * (1 + 0.3 * axes["beta"]) * _noise(place)
+    beta = axes.get("beta", 0)  # a reconstruction base has none
+    place = f"{axes['lambda_b']} {beta} {trial.seed}"
+    base = 0.35 * axes["lambda_b"] ** 0.4 * (1 + 0.3 * beta) * _noise(place)
     if trial.kind not in ("enhancement", "standalone"):
         return {"base.y": base}
-    saved = 0.0 if trial.kind == "standalone" else 0.08 + 0.9 * axes["beta"]
+    saved = 0.0 if trial.kind == "standalone" else 0.08 + 0.9 * beta
     return {"base.y": base, "enhancement.y": _latent_bpp(trial) * (1 - saved) * _noise(trial.id)}
 
 
@@ -109,17 +112,19 @@ def _quality(trial: TrialSpec, task: str, rates: dict[str, float]) -> float:
         gain = 2.2
     elif trial.kind == "uncompressed":
         gain = 2.0
-    elif task == "depth":
+    elif trial.kind == "base" and task == trial.tasks[0]:
         gain = math.log1p(8 * rates["base.y"])
     elif trial.kind in ("base", "direct"):
         fresh = 0.1 if trial.kind == "direct" else 0.0
-        gain = 0.35 * math.log1p(8 * rates["base.y"]) + trial.axes["beta"] + fresh
+        gain = 0.35 * math.log1p(8 * rates["base.y"]) + trial.axes.get("beta", 0) + fresh
     else:
         gain = math.log1p(4 * _latent_bpp(trial))
     return {
         "depth": 9.0 - 3 * gain,
         "reconstruction": 19.0 + 6 * gain,
         "segmentation": 0.25 + 0.2 * gain,
+        "detection": 0.1 + 0.15 * gain,
+        "classification": 0.2 + 0.3 * gain,
     }[task]
 
 

@@ -50,7 +50,8 @@ def visit(browser, reported):
             lambda r: r.url.startswith(("file:", "data:", "blob:")) or troubles.append(r.url),
         )
         page.goto(reported[1].page.as_uri())
-        page.wait_for_selector(".scatterlayer .trace")
+        page.wait_for_selector(".scatterlayer .trace", state="attached")
+        page.wait_for_function("drawn.size === plots.size")
         return page
 
     yield open_page
@@ -63,7 +64,7 @@ def test_it_draws_every_panel_with_no_network_and_no_error(visit):
     page = visit()
     assert page.title() == "made_up: rate-distortion study"
     panels = page.locator("figure.panel")
-    assert panels.count() == 2 * 6
+    assert panels.count() == 2 * 7
     for at in range(panels.count()):
         figure = panels.nth(at)
         marks = figure.locator(".scatterlayer .trace path.js-line, .barlayer .point path")
@@ -93,7 +94,7 @@ def test_legend_entries_switch_their_curves(visit):
     traces = figure.locator(".scatterlayer .trace")
     before = traces.count()
     figure.get_by_role("button", name="scalable, β = 0", exact=True).click()
-    assert traces.count() == before - 3 * 3
+    assert traces.count() == before - 3 * 2  # three bases, each a line and its band
     figure.get_by_role("button", name="simulcast, β = 0", exact=True).click()
     assert traces.count() == before
     figure.get_by_role("button", name="λ_b = 1", exact=True).click()
@@ -114,6 +115,41 @@ def test_the_filter_finds_trials(visit):
     assert {row.split("\t")[1] for row in rows.all_inner_texts()} == {"base"}
     box.fill("no such trial")
     assert rows.count() == 0
+
+
+def test_choices_and_columns_narrow_and_order_the_trials(visit):
+    page = visit()
+    output, rows = page.locator(".filter output"), page.locator("#trial-rows tr")
+    page.get_by_label("kind").select_option("enhancement")
+    page.get_by_label("β", exact=True).select_option("β = 0.1")
+    page.get_by_label("seed").select_option("seed = 1")
+    assert output.inner_text() == "24 of 282 trials"
+    page.get_by_label("state").select_option("done")
+    assert output.inner_text() == "16 of 282 trials"
+    heads = page.locator(".trials thead button")
+    heads.filter(has_text="rate").click()
+    rates = [float(row.split("\t")[6].split()[0]) for row in rows.all_inner_texts()]
+    assert rates == sorted(rates)
+    heads.filter(has_text="rate").click()
+    falling = [float(row.split("\t")[6].split()[0]) for row in rows.all_inner_texts()]
+    assert falling == rates[::-1]
+
+
+def test_a_click_keeps_the_lineage_with_ways_to_the_trial(visit, reported):
+    page = visit()
+    figure = page.locator("figure.panel", has_text="Scalable: reconstruction").first
+    figure.scroll_into_view_if_needed()
+    figure.locator(".scatterlayer .trace .points path").last.click(force=True)
+    kept = figure.locator(".kept")
+    (trial, *_) = re.findall(r"trial ([0-9a-f]{16}), step", kept.inner_text())
+    folder = kept.get_by_role("link", name="folder").first
+    assert folder.get_attribute("href") == f"../../../trials/{trial}/"
+    target = reported[1].page.parent / folder.get_attribute("href")
+    assert (target / "result.json").is_file()
+    kept.get_by_role("link", name=f"{trial} in the table").click()
+    assert page.locator(".filter output").inner_text() == "1 of 282 trials"
+    kept.get_by_role("button", name="Close").click()
+    assert kept.count() == 0
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -138,8 +174,19 @@ def test_colours_follow_the_reader(visit):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != colours[0]
 
 
-def test_it_prints_on_paper_width(visit):
-    page = visit(viewport={"width": 720, "height": 1000})
-    page.emulate_media(media="print")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_prints_on_paper_in_light_colours(visit, theme):
+    page = visit(color_scheme=theme)
+    assert page.pdf(format="A4", print_background=True).startswith(b"%PDF")
+    page.set_viewport_size({"width": 720, "height": 1000})  # of A4 at 96 dots an inch, with margins
+    page.emulate_media(media="print", color_scheme=theme)
+    page.evaluate("onPaper(true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 720
-    assert page.pdf(format="A4").startswith(b"%PDF")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.plot')].filter((plot) =>"
+        "plot.querySelector('.main-svg').clientWidth > plot.clientWidth + 12).length"
+    )
+    assert wide == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    ink = page.locator(".xtick text").first.evaluate("node => getComputedStyle(node).fill")
+    assert ink == "rgb(89, 97, 111)"

@@ -25,8 +25,8 @@ def quick_figures(monkeypatch):
 
     def draw(pairs, notice, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("pair.png", "pair.pdf", "overview.png"):
-            (folder / name).write_bytes(b"")
+        for name in ("pair.png", "pair.pdf", "paper.png"):
+            (folder / name).write_bytes(b"drawn")
             yield folder / name
 
     monkeypatch.setattr("tcc.report.build.draw_figures", draw)
@@ -39,7 +39,7 @@ def test_a_report_has_all_its_files(make_store):
     assert files.fresh
     assert files.page == folder / "index.html"
     assert all(path.is_file() and folder in path.parents for path in files)
-    assert {path.name for path in files.figures} == {"pair.png", "pair.pdf", "overview.png"}
+    assert {path.name for path in files.figures} == {"pair.png", "pair.pdf", "paper.png"}
     assert len(files.curves) == len(set(files.curves)) > 50
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from tcc.report.html import page_text
 from tcc.report.panels import pair_panels
+from tcc.report.split import LAYERS
 from tcc.report.study import read_study
 
 
@@ -39,7 +41,32 @@ class Elements(HTMLParser):
 
 
 def data_of(page):
-    return json.loads(data_block(page))
+    """The data as the script sees it: texts in place of their numbers."""
+    data = json.loads(data_block(page))
+    columns = data["columns"]
+    for row in data["trials"]:
+        row["facets"] = [data["texts"][text] for text in row["facets"]]
+        for name, text in zip(data["facets"], row["facets"], strict=True):
+            if name in columns:
+                row["cells"].insert(columns.index(name), text)
+    points = [
+        strand for panel in data["panels"] for it in panel["lines"] for strand in it["strands"]
+    ]
+    for strand in (*points, *(bars for split in data["splits"] for bars in split["bars"])):
+        strand["hover"] = [[data["texts"][text] for text in lines] for lines in strand["hover"]]
+        strand["trials"] = [
+            [data["trials"][place]["cells"][0] for place in places] for places in strand["trials"]
+        ]
+    return data
+
+
+def drawn(data):
+    """Every drawn point but those of levels: panel, line, x, y, hover, trials."""
+    for panel in data["panels"]:
+        for line in panel["lines"]:
+            for it in line["strands"] if not line["level"] else ():
+                points = zip(it["xs"], it["ys"], it["hover"], it["trials"], strict=True)
+                yield from ((panel, line, *point) for point in points)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +108,9 @@ def test_runs_failures_and_what_was_skipped_are_told(page, reported):
         assert f"10 because of {failure.trial.label} {failure.trial.id}" in text
         assert failure.log in text
     assert "Not complete: of 282 trials 3 failed and 30 were skipped." in text
-    skipped = [row for row in data_of(page)["trials"] if row["state"] == "skipped"]
+    data = data_of(page)
+    state = data["columns"].index("state")
+    skipped = [row for row in data["trials"] if row["cells"][state] == "skipped"]
     labels = {failure.trial.label for failure in failures}
     assert {row["because"] for row in skipped} == {f"because of {label}" for label in labels}
 
@@ -89,23 +118,75 @@ def test_runs_failures_and_what_was_skipped_are_told(page, reported):
 def test_every_trial_has_a_row_and_every_point_its_trial(page, reported):
     study = read_study("made_up", reported[0])
     data = data_of(page)
-    ids = {row["cells"][0] for row in data["trials"]}
-    assert ids == {trial.id for trial in study.plan}
-    hovers = [
-        hover for panel in data["panels"] for line in panel["lines"] for hover in line["hover"]
-    ]
-    assert len(hovers) > 300
-    for hover in hovers:
-        assert any(id in ids for id in re.findall(r"trial (\w+)", "\n".join(hover))), hover
+    assert [row["cells"][0] for row in data["trials"]] == [trial.id for trial in study.plan]
+    assert all(len(row["cells"]) == len(data["columns"]) for row in data["trials"])
+    points = list(drawn(data))
+    assert len(points) > 300
+    for _, _, _, _, hover, trials in points:
+        assert trials
+        assert f"trial {trials[0]}" in "\n".join(hover)
+        assert (reported[0].directory / "trials" / trials[0] / "result.json").is_file()
 
 
-def test_every_drawn_number_is_in_points_csv(page, reported):
-    text = reported[1].points.read_text(encoding="utf-8")
-    for panel in data_of(page)["panels"]:
-        for line in panel["lines"]:
-            if not line["level"] and "saved" not in panel["y"]:
-                assert all(repr(x) in text for x in line["xs"])
-                assert all(repr(y) in text for y in line["ys"])
+def test_every_drawn_number_is_in_a_row_of_its_trial(page, reported):
+    with reported[1].points.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    pairs = {(row["trial"], row["rate_bpp"], row["value"]) for row in rows}
+    values = {(row["trial"], row["value"]) for row in rows}
+    for panel, _, x, y, _, trials in drawn(data_of(page)):
+        if panel["role"] == "relative":
+            assert (trials[0], repr(x)) in values
+        elif panel["role"] != "side_information":
+            assert (trials[0], repr(x), repr(y)) in pairs, (panel["role"], x, y)
+
+
+def test_every_bar_of_the_rate_split_is_in_a_row_of_its_trial(page, reported):
+    with reported[1].points.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    parts = {(row["trial"], row[f"{layer}_bpp"]) for row in rows for layer in LAYERS}
+    bars = [bars for split in data_of(page)["splits"] for bars in split["bars"]]
+    assert len(bars) == 2 * 2 * 3 * len(LAYERS)
+    for one in bars:
+        for height, (trial, *_) in zip(one["y"], one["trials"], strict=True):
+            assert (trial, repr(height)) in parts
+
+
+def test_every_number_of_the_trial_table_is_of_its_record(page, reported):
+    records = {it.trial.id: it for it in read_study("made_up", reported[0]).records}
+    data = data_of(page)
+    rate, metrics = (data["columns"].index(name) for name in ("rate", "metrics"))
+    shown = 0
+    for row in data["trials"]:
+        record = records.get(row["cells"][0])
+        if record is None:
+            assert row["cells"][rate] == row["cells"][metrics] == ""
+            continue
+        (evaluation,) = record.evaluations
+        for number in re.findall(r"[\d.]+", row["cells"][rate]):
+            assert float(number) == pytest.approx(evaluation.rates[0].bpp, rel=1e-3)
+        told = re.findall(r"(?:^|, )\S+ (-?[\d.e-]+)", row["cells"][metrics])
+        assert [float(number) for number in told] == [
+            pytest.approx(metric.value, rel=1e-3) for metric in evaluation.metrics
+        ]
+        shown += len(told)
+    assert shown > 300
+
+
+def test_every_bd_rate_is_in_bd_rates_csv(page, reported):
+    with reported[1].bd_rates.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    there = {f"{float(it['bd_rate_percent']):+.2f}" for it in rows if it["bd_rate_percent"]}
+    told = re.findall(r'class="percent">([+−][\d.]+) %', page)
+    assert len(told) > 10
+    assert {text.replace("−", "-") for text in told} <= there
+
+
+def test_the_study_can_be_run_again_and_cited(page):
+    text = Elements(page).text
+    assert "git checkout 0123abcd uv sync --frozen uv run tcc run made_up.yaml" in text
+    assert (
+        "Study “made_up”, 282 trials, method ttcc, run by tcc 0.1.0, git revision 0123abcd" in text
+    )
 
 
 def test_previews_stand_beside_their_original(page):

@@ -44,7 +44,7 @@ def test_settings_figures_and_spec_go_along(told):
     assert (settings["project"], settings["mode"]) == ("tcc", "offline")
     assert copy.study == "made_up"
     assert copy.config["spec"]["grid"]["beta"] == [0.0, 0.1]
-    assert "overview" in copy.images
+    assert "depth-reconstruction-scenes-val-ttcc" in copy.images
     assert all(path.suffix == ".png" and path.is_file() for path in copy.images.values())
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tcc.curves.comparisons import compare
+from tcc.curves.relative import relative_rates
 from tcc.curves.side_information import side_information
 from tcc.records import RDCurve
 from tcc.report.panels import pair_panels, shown_settings
-from tcc.report.split import rate_split
+from tcc.report.split import rate_split, seeds_of
 
 
 def panels_of(curves):
-    return pair_panels(curves, side_information(curves))
+    comparisons = compare(curves, anchor={"beta": 0.0})
+    return pair_panels(curves, side_information(curves), list(relative_rates(comparisons, curves)))
 
 
 def panel(pair, role):
@@ -30,6 +33,7 @@ def test_each_pair_has_its_panels(make_curves):
             "direct",
             "total",
             "own",
+            "relative",
             "side_information",
         ]
 
@@ -63,7 +67,7 @@ def test_colours_fills_and_shapes_mean_the_same_in_all_panels(make_curves):
 def test_seeds_share_a_legend_entry_and_are_faint(make_curves):
     lines = panel(panels_of(make_curves((0, 1)))[0], "direct").lines
     direct = [line for line in lines if line.group == "direct, β = 0"]
-    assert len(direct) == 2
+    assert [len(line.strands) for line in direct] == [2]
     assert all(line.faint for line in direct)
     assert not any(line.faint for line in panel(panels_of(make_curves())[0], "direct").lines)
 
@@ -84,9 +88,11 @@ def test_a_level_is_the_best_over_beta_and_reaches_across_the_panel(make_curves)
     ]
     item = panel(panels_of(better)[0], "base")
     level = next(line for line in item.lines if line.family == "uncompressed")
-    assert set(level.ys) == {1.5}
-    assert level.xs[0] == 0
-    assert max(x for line in item.lines for x in line.xs) == level.xs[-1] <= item.reach
+    (strand,) = level.strands
+    assert set(strand.ys) == {1.5}
+    assert strand.xs[0] == 0
+    xs = [x for line in item.lines for strand in line.strands for x in strand.xs]
+    assert max(xs) == strand.xs[-1] <= item.reach
 
 
 def test_hover_leads_back_to_trial_base_axes_and_rate_split(make_curves):
@@ -98,7 +104,9 @@ def test_hover_leads_back_to_trial_base_axes_and_rate_split(make_curves):
         for c in curves
         if c.key.family == "scalable" and c.key.fixed == {"beta": 0.1, "lambda_b": 0.3}
     )
-    for hover, point in zip(line.hover, curve.points, strict=True):
+    (strand,) = line.strands
+    assert strand.trials == tuple((point.trial, point.base) for point in curve.points)
+    for hover, point in zip(strand.hover, curve.points, strict=True):
         text = "\n".join(hover)
         assert f"enhancement trial {point.trial}, step 360" in text
         assert f"base trial {point.base}" in text
@@ -110,8 +118,9 @@ def test_hover_leads_back_to_trial_base_axes_and_rate_split(make_curves):
 def test_a_still_improving_point_says_so(make_curves):
     lines = panel(panels_of(make_curves())[0], "base").lines
     line = next(line for line in lines if line.family == "base")
-    assert [at for at, flag in enumerate(line.improving) if flag] == [2]
-    assert "still improving" in "\n".join(line.hover[2])
+    (strand,) = line.strands
+    assert [at for at, flag in enumerate(strand.improving) if flag] == [2]
+    assert "still improving" in "\n".join(strand.hover[2])
 
 
 def test_a_split_measured_with_both_rates_shows_the_coded_one(make_curves):
@@ -159,3 +168,38 @@ def test_bars_of_the_rate_split_add_up_to_the_total_rate(make_curves):
     assert len(rates) == 2 * 3 * 4
     assert all(abs(a - b) < 1e-12 for a, b in zip(heights, rates, strict=True))
     assert bars[0].x[0][:5] == ("λ_b 0.1",) * 4 + ("λ_b 0.3",)
+
+
+def test_many_seeds_have_bars_of_one(make_curves):
+    pair = panels_of(make_curves((3, 4, 5, 6)))[0]
+    assert seeds_of(pair) == (3,)
+    assert {bar.group.split()[1] for bar in rate_split(pair)} == {"3"}
+    assert seeds_of(panels_of(make_curves((3, 4)))[0]) == (3, 4)
+
+
+def test_the_relative_rate_is_of_each_point_against_the_baseline_at_its_metric(make_curves):
+    curves = make_curves()
+    lines = panel(panels_of(curves)[0], "relative").lines
+    assert {(line.family, line.arm) for line in lines} == {
+        ("scalable", "β = 0.1"),
+        ("enhancement only", "β = 0.1"),
+    }
+    found = {c.key.fixed["beta"]: c for c in curves if is_scalable(c) and lambda_b(c) == 0.3}
+    anchor, test = found[0.0], found[0.1]
+    line = next(it for it in lines if it.family == "scalable" and it.at == "λ_b = 0.3")
+    (strand,) = line.strands
+    for x, percent, trials in zip(strand.xs, strand.ys, strand.trials, strict=True):
+        (point,) = [point for point in test.points if point.trial == trials[0]]
+        assert point.value == x
+        below = max((p for p in anchor.points if p.value <= x), key=lambda p: p.value)
+        above = min((p for p in anchor.points if p.value >= x), key=lambda p: p.value)
+        assert below.rate_bpp <= point.rate_bpp / (1 + percent / 100) <= above.rate_bpp
+    assert len(strand.xs) >= 3
+
+
+def is_scalable(curve):
+    return curve.key.family == "scalable" and curve.key.metric == "reconstruction/psnr"
+
+
+def lambda_b(curve):
+    return curve.key.fixed["lambda_b"]

@@ -3,7 +3,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const touch = matchMedia("(pointer: coarse)").matches;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const colour = (slot) => css(slot === null ? "--c-neutral" : `--c${slot % 6}`);
+const variable = (line) => (line.foreign ? "--ink" : line.slot === null ? "--c-neutral" : `--c${line.slot % 6}`);
+const told = (point) => point.map((text) => data.texts[text]);
 // Plotly reads a few tags in its texts: names are shown as they are.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const config = {
@@ -42,26 +43,44 @@ function layout(x, y, extra = {}) {
   };
 }
 
-const hover = (lines) => lines.map(plain).join("<br>");
+const hover = (point) => told(point).map(plain).join("<br>");
 
-function curveTrace(trace) {
-  const ink = colour(trace.slot);
-  return {
-    type: "scatter", visible: trace.shown, mode: trace.level ? "lines" : "lines+markers", name: plain(trace.group),
-    x: trace.xs, y: trace.ys, text: trace.hover.map(hover), hovertemplate: "%{text}<extra></extra>",
-    opacity: trace.faint ? 0.6 : 1,
-    line: { color: ink, width: trace.faint ? 1.3 : trace.level ? 1.4 : 2, dash: trace.dash },
-    marker: { symbol: trace.symbol, color: ink, size: trace.improving.map((yes) => (yes ? 11 : 8)),
+// All strands of a line as one array, with a gap between them.
+const joined = (strands, of) => strands.flatMap((strand, index) => (index ? [null, ...of(strand)] : of(strand)));
+const improves = (strand) => strand.xs.map((_, index) => strand.improving.includes(index));
+
+// A line, and the band between its seeds. `line`: its place in the panel, `trials`: by point.
+function curveTraces(line, place) {
+  const ink = css(variable(line));
+  const strands = line.strands;
+  const trace = {
+    type: "scatter", mode: line.level ? "lines" : "lines+markers", name: plain(line.group), line_at: place, visible: line.shown,
+    x: joined(strands, (strand) => strand.xs), y: joined(strands, (strand) => strand.ys),
+    text: joined(strands, (strand) => strand.hover.map(hover)), hovertemplate: "%{text}<extra></extra>",
+    customdata: joined(strands, (strand) => strand.hover.map((point, index) => [point, strand.trials[index]])),
+    opacity: line.faint ? 0.75 : 1, connectgaps: false,
+    line: { color: ink, width: line.faint ? 1 : line.level ? 1.4 : 2, dash: line.dash },
+    marker: { symbol: line.symbol, color: ink, opacity: 1, size: joined(strands, (strand) => improves(strand).map((yes) => (yes ? 11 : 8))),
       line: { color: ink, width: 1.6 } },
   };
+  if (!line.band) return [trace];
+  const [xs, low, high] = line.band;
+  const shade = {
+    type: "scatter", mode: "lines", line_at: place, visible: line.shown, hoverinfo: "skip", fill: "toself",
+    x: [...xs, ...xs.toReversed()], y: [...high, ...low.toReversed()], line: { width: 0, color: ink },
+    fillcolor: ink, opacity: 0.18,
+  };
+  return [shade, trace];
 }
 
-const DASHES = { solid: "", dash: "6 3", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 3" };
+const DASHES = { solid: "", dash: "6 3", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 3", longdashdot: "6 2 2 2" };
 const SHAPES = {
   circle: "M19 7a4 4 0 1 1-8 0a4 4 0 1 1 8 0Z", square: "M11.3 3.3h7.4v7.4h-7.4Z",
   diamond: "M15 2l5 5l-5 5l-5-5Z", "triangle-up": "M15 2.2l4.8 8.3h-9.6Z",
   "triangle-down": "M15 11.8l4.8-8.3h-9.6Z", pentagon: "M15 2.4l4.6 3.4l-1.8 5.4h-5.6l-1.8-5.4Z",
   hexagon: "M15 2.2l4.2 2.4v4.8l-4.2 2.4l-4.2-2.4v-4.8Z",
+  x: "M12 2l3 3l3-3l2 2l-3 3l3 3l-2 2l-3-3l-3 3l-2-2l3-3l-3-3Z", cross: "M13.4 2h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4Z",
+  bowtie: "M10.5 3l9 8v-8l-9 8Z",
   star: "M15 1.6l1.6 3.6l3.9.4l-2.9 2.6l.8 3.9l-3.4-2l-3.4 2l.8-3.9l-2.9-2.6l3.9-.4Z",
 };
 
@@ -69,13 +88,13 @@ const shapeOf = (symbol) => symbol.replace(/-(open|dot)/g, "");
 const first = (lines, by) => lines.filter((line, index) => lines.findIndex((other) => other[by] === line[by]) === index);
 
 // A line as its legend entry shows it; `symbol` empty: no marker, `dash` empty: no line.
-function swatch(slot, symbol, dash) {
+function swatch(line, symbol, dash) {
   const make = (tag, attributes) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
     return made;
   };
-  const ink = slot === null ? "var(--c-neutral)" : `var(--c${slot % 6})`;
+  const ink = `var(${variable(line)})`;
   const box = make("svg", dash ? { width: 30, height: 14 } : { width: 14, height: 14, viewBox: "8 0 14 14" });
   box.setAttribute("aria-hidden", "true");
   if (dash) {
@@ -93,11 +112,7 @@ function swatch(slot, symbol, dash) {
 }
 
 // Two rows of switches: family and arm, and base. A curve shows where both of its own are on.
-function legend(figure, panel, plot) {
-  const off = new Set(panel.lines.filter((line) => !line.shown).map((line) => line.group));
-  const update = () => Plotly.restyle(plot, {
-    visible: panel.lines.map((line) => !off.has(line.group) && !off.has(line.at)),
-  });
+function legend(figure, panel, off, update) {
   const entry = (name, mark) => {
     const button = element("button", { type: "button", "aria-pressed": String(!off.has(name)) }, mark, name);
     button.addEventListener("click", () => {
@@ -111,38 +126,73 @@ function legend(figure, panel, plot) {
   const arms = first(panel.lines, "group").map((line) => {
     const many = line.at && bases.length > 1; // then the shape says which base, not which arm
     const symbol = many ? line.symbol.replace(shapeOf(line.symbol), "circle") : line.symbol;
-    return entry(line.group, swatch(line.slot, line.level ? "" : symbol, line.dash));
+    return entry(line.group, swatch(line, line.level ? "" : symbol, line.dash));
   });
   figure.append(element("div", { class: "legend" }, ...arms));
   if (bases.length > 1) {
-    const shapes = bases.map((line) => entry(line.at, swatch(null, shapeOf(line.symbol), "")));
+    const shapes = bases.map((line) => entry(line.at, swatch({ slot: null }, shapeOf(line.symbol), "")));
     figure.append(element("div", { class: "legend" }, ...shapes));
   }
 }
 
-const drawn = []; // [plot, () => {traces, layout}]: drawn again when the colour scheme changes
+// What is told of a point, kept below its plot, with ways to its trials.
+function keep(figure, [point, trials]) {
+  figure.querySelector(".kept")?.remove();
+  const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
+  const ways = trials.map((place) => {
+    const id = data.trials[place].cells[0];
+    const row = element("a", { href: "#trials" }, `${id} in the table`);
+    row.addEventListener("click", () => search(id));
+    const links = [row];
+    if (data.links.folder) links.push(element("a", { href: `${data.links.folder}${id}/` }, "folder"));
+    if (data.trials[place].run) links.push(element("a", { href: `${data.links.run}${id}`, rel: "noreferrer" }, "W&B run"));
+    return element("p", {}, ...links.flatMap((link, index) => (index ? [" · ", link] : [link])));
+  });
+  const box = element("div", { class: "kept" }, close, ...told(point).map((line) => element("p", {}, line)), ...ways);
+  close.addEventListener("click", () => box.remove());
+  figure.querySelector(".plot").after(box);
+}
 
-function draw(plot, make) {
-  const { traces, shape } = make();
-  Plotly.newPlot(plot, traces, shape, config);
-  drawn.push([plot, make]);
+const plots = new Map(); // element of a plot → what draws it
+const drawn = new Set();
+
+function draw(plot) {
+  const { traces, shape } = plots.get(plot)();
+  if (drawn.has(plot)) return Plotly.react(plot, traces, shape, config);
+  drawn.add(plot);
+  plot.replaceChildren();
+  const done = Plotly.newPlot(plot, traces, shape, config);
+  plot.on("plotly_click", ({ points: [point] }) => point.customdata && keep(plot.parentElement, point.customdata));
+  return done;
 }
 
 for (const panel of data.panels) {
   const figure = document.getElementById(panel.id);
   const plot = figure.querySelector(".plot");
-  draw(plot, () => ({ traces: panel.lines.map(curveTrace), shape: layout(panel.x, panel.y, { xaxis: axis(panel.x, { range: [0, panel.reach] }) }) }));
-  legend(figure, panel, plot);
+  const off = new Set(panel.lines.filter((line) => !line.shown).map((line) => line.group));
+  const relative = panel.role === "relative" ? { zerolinecolor: css("--muted"), zerolinewidth: 1.5 } : {};
+  plots.set(plot, () => {
+    const traces = panel.lines.flatMap(curveTraces);
+    for (const trace of traces) {
+      const line = panel.lines[trace.line_at];
+      trace.visible = !off.has(line.group) && !off.has(line.at);
+      delete trace.line_at;
+    }
+    const across = axis(panel.x, panel.reach === null ? {} : { range: [0, panel.reach] });
+    return { traces, shape: layout(panel.x, panel.y, { xaxis: across, yaxis: axis(panel.y, relative) }) };
+  });
+  legend(figure, panel, off, () => draw(plot));
 }
 
 const HATCHES = { base: "", enhancement: "/" };
 for (const split of data.splits) {
   const plot = document.querySelector(`#${split.id} .plot`);
-  draw(plot, () => ({
+  plots.set(plot, () => ({
     traces: split.bars.map((bar) => ({
       type: "bar", name: bar.layer, offsetgroup: bar.group, x: bar.x.map((row) => row.map(plain)), y: bar.y,
       text: bar.hover.map(hover), textposition: "none", hovertemplate: "%{text}<extra></extra>",
-      marker: { color: colour(bar.slot), line: { width: 0 },
+      customdata: bar.hover.map((point, index) => [point, bar.trials[index]]),
+      marker: { color: css(variable(bar)), line: { width: 0 },
         pattern: { shape: HATCHES[bar.layer], fillmode: "overlay", size: 5, solidity: 0.5, fgcolor: css("--surface") } },
     })),
     shape: layout("", "bits per pixel", {
@@ -151,33 +201,103 @@ for (const split of data.splits) {
   }));
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const [plot, make] of drawn) {
-    const { traces, shape } = make();
-    traces.forEach((trace, index) => (trace.visible = plot.data[index].visible ?? true));
-    Plotly.react(plot, traces, shape, config);
+// What comes into view is drawn first.
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    draw(target);
   }
-});
+}, { rootMargin: "500px 0px" });
+for (const plot of plots.keys()) near.observe(plot);
+
+// The others one by one, whenever the reader leaves time for it.
+const later = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+function drawNext() {
+  const plot = [...plots.keys()].find((plot) => !drawn.has(plot));
+  if (!plot) return;
+  near.unobserve(plot);
+  draw(plot);
+  later(drawNext);
+}
+addEventListener("load", () => later(drawNext));
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach(draw));
+
+// On paper everything is drawn, in the colours of the light theme and as wide as its column there.
+const root = document.documentElement;
+function onPaper(yes) {
+  root.toggleAttribute("data-paper", yes);
+  for (const plot of plots.keys()) {
+    near.unobserve(plot);
+    draw(plot);
+    Plotly.relayout(plot, yes ? { width: plot.clientWidth, height: plot.clientHeight, autosize: false } : { autosize: true });
+  }
+}
+addEventListener("beforeprint", () => onPaper(true));
+addEventListener("afterprint", () => onPaper(false));
 
 const body = document.querySelector("#trial-rows");
 const more = document.querySelector(".more");
 const count = document.querySelector(".filter output");
+const box = document.querySelector(".filter input");
+for (const row of data.trials) row.facets.forEach((text, at) => {
+  const column = data.columns.indexOf(data.facets[at]); // what can be chosen by is not there twice
+  if (column >= 0) row.cells.splice(column, 0, data.texts[text]);
+});
 const words = data.trials.map((row) => row.cells.join(" ").toLowerCase());
+const order = new Intl.Collator("en", { numeric: true });
+const [LABEL, STATE] = ["label", "state"].map((name) => data.columns.indexOf(name));
 const PAGE = 100;
 let shown = PAGE;
+let sorted = { column: -1, falling: false };
+
+// One choice for each property in which trials differ.
+const chosen = data.facets.map((name, at) => {
+  const values = [...new Set(data.trials.map((row) => row.facets[at]))].map((text) => [data.texts[text], text]);
+  if (values.length < 2) return null;
+  const select = element("select", { "aria-label": name }, element("option", { value: "" }, `any ${name}`));
+  const known = values.filter(([text]) => text).sort(([one], [other]) => Number(one) - Number(other) || order.compare(one, other));
+  select.append(...known.map(([text, value]) => element("option", { value }, ["kind", "tasks", "state"].includes(name) ? text : `${name} = ${text}`)));
+  select.addEventListener("change", () => { shown = PAGE; rows(); });
+  document.querySelector(".facets").append(select);
+  return select;
+});
 
 function rows() {
-  const wanted = document.querySelector(".filter input").value.toLowerCase().split(/\s+/);
-  const found = data.trials.filter((_, index) => wanted.every((word) => words[index].includes(word)));
+  const wanted = box.value.toLowerCase().split(/\s+/);
+  const found = data.trials.filter((row, index) =>
+    chosen.every((select, at) => !select?.value || Number(select.value) === row.facets[at])
+    && wanted.every((word) => words[index].includes(word)));
+  if (sorted.column >= 0) {
+    const sign = sorted.falling ? -1 : 1;
+    found.sort((one, other) => sign * order.compare(one.cells[sorted.column], other.cells[sorted.column]));
+  }
   body.replaceChildren(...found.slice(0, shown).map((row) => element("tr", {}, ...row.cells.map((cell, index) => {
-    if (index === data.state_column) return element("td", {}, element("span", { class: `badge ${row.state}` }, cell));
-    const kind = index === 0 ? "mono" : index === data.label_column ? "label" : "number";
-    const because = index === data.label_column && row.because ? [element("small", {}, row.because)] : [];
-    return element("td", { class: kind }, cell, ...because);
+    if (index === STATE) return element("td", {}, element("span", { class: `badge ${cell}` }, cell));
+    if (index === 0) return element("td", { class: "mono" }, data.links.folder ? element("a", { href: `${data.links.folder}${cell}/` }, cell) : cell);
+    const because = index === LABEL && row.because ? [element("small", {}, row.because)] : [];
+    return element("td", { class: index === LABEL ? "label" : "number" }, cell, ...because);
   }))));
   count.value = `${found.length} of ${data.trials.length} trials`;
   more.hidden = found.length <= shown;
 }
-document.querySelector(".filter input").addEventListener("input", () => { shown = PAGE; rows(); });
+
+function search(text) {
+  for (const select of chosen) if (select) select.value = "";
+  box.value = text;
+  shown = PAGE;
+  rows();
+}
+
+document.querySelectorAll(".trials thead button").forEach((button, column) => button.addEventListener("click", () => {
+  sorted = { column, falling: sorted.column === column && !sorted.falling };
+  document.querySelectorAll(".trials th").forEach((head, at) => {
+    if (at === column) head.setAttribute("aria-sort", sorted.falling ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+  });
+  rows();
+}));
+box.addEventListener("input", () => { shown = PAGE; rows(); });
 more.addEventListener("click", () => { shown += 10 * PAGE; rows(); });
 rows();
