@@ -160,9 +160,10 @@ def _draw(order: _Order, store: Store) -> ReportFiles:
     comparisons = compare(curves, anchor=anchor, refusals=refusals, imported=outside)
     gaps = curve_gaps(curves)
     gains = side_information(curves)
+    saved = savings(gains)
     told = headline(comparisons, curves)
     relative = list(relative_rates(told, curves))
-    pairs, overlaid = pair_panels(curves, gains, relative), None
+    pairs, overlaid = pair_panels((*curves, *outside), gains, relative), None
     if order.overlay:
         pairs, overlaid = lay_over(pairs, order.overlay)
     asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
@@ -182,13 +183,14 @@ def _draw(order: _Order, store: Store) -> ReportFiles:
         names.append(name)
     with writing(folder):
         remove_others(folder, names)
-    _write_tables(study, (*curves, *outside), comparisons, gaps, savings(gains), write)
+    _write_tables(study, (*curves, *outside), comparisons, gaps, saved, write)
     page = page_text(
         study,
         sentences=sentences(told) + without_comparison(asked, told, curves),
         verdicts=groups(told),
         pairs=pairs,
         previews=previews(list(study.records), store),
+        saved=saved,
         gaps=gaps,
         links=order.links,
         overlaid=overlaid,

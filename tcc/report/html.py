@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from tcc.curves.coding import CurveGap
+from tcc.curves.side_information import Saving
 from tcc.plan.distrust import distrusts
 from tcc.report.coding import COLUMNS as CODING_COLUMNS
 from tcc.report.coding import coding_cells
@@ -25,6 +26,8 @@ from tcc.report.previews import Strip
 from tcc.report.provenance import citation, facts, rerun
 from tcc.report.runs import COLUMNS as RUN_COLUMNS
 from tcc.report.runs import run_cells
+from tcc.report.savings import COLUMNS as SAVING_COLUMNS
+from tcc.report.savings import saving_cells
 from tcc.report.split import Bars, rate_split, seeds_of
 from tcc.report.status import skipped
 from tcc.report.study import Study
@@ -41,6 +44,7 @@ def page_text(
     verdicts: Sequence[Group],
     pairs: Sequence[PairPanels],
     previews: Sequence[Strip],
+    saved: Sequence[Saving],
     gaps: Sequence[CurveGap],
     links: Links = NO_LINKS,
     overlaid: Overlaid | None = None,
@@ -71,6 +75,8 @@ def page_text(
         failures=study.failures,
         skipped=skipped(study),
         distrusts=distrusts(study.problems, redone=study.past is None),
+        saving_columns=SAVING_COLUMNS,
+        savings=[saving_cells(saving) for saving in saved],
         coding_columns=CODING_COLUMNS,
         coding=[coding_cells(gap) for gap in gaps],
         run_columns=RUN_COLUMNS,

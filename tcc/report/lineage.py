@@ -22,14 +22,18 @@ def trials_of(point: RDPoint) -> tuple[str, ...]:
 
 
 def point_lines(key: CurveKey, metric: MetricInfo, point: RDPoint) -> tuple[str, ...]:
-    """All that leads from a drawn point back to its trial."""
+    """All that leads from a drawn point back to its trial, or to its file."""
+    told = f"{metric_text(metric.name)} {value_text(point.value, metric.unit)}"
+    if not point.trial:
+        at = f"{told} at {point.rate_bpp:.4g} bpp"
+        return f"{key.variant}, a codec from outside", at, f"of {point.evaluation}"
     layers = dict.fromkeys(stream.partition(".")[0] for stream in point.bpp_by_stream)
     split = (f"{_layer(name)} {rate_of(point.bpp_by_stream, name):.4g}" for name in layers)
     rate = f" at {point.rate_bpp:.4g} bpp, {point.source}" if layers else ""
     improving = ", still improving" if point.still_improving else ""
     lines = (
         f"{family_text(key.family)}, {pair_text(key.tasks)}",
-        f"{metric_text(metric.name)} {value_text(point.value, metric.unit)}{rate}",
+        told + rate,
         " + ".join(split) + " bpp" if layers else "",
         _gap_text(point.gap),
         ", ".join(part for part in (axes_text(point.axes), f"seed {point.seed}") if part),

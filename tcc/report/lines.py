@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from tcc.curves.imported import FAMILY as IMPORTED
 from tcc.curves.relative import RelativeRate
 from tcc.curves.side_information import SideInformation
 from tcc.records import CurveKey, RDCurve
@@ -22,6 +23,7 @@ SHAPES = (
     "star",
 )
 FAMILY_SHAPES = {"direct_published": "square", "single_layer": "triangle-down"}  # others: circle
+IMPORTED_SHAPES = ("x", "cross", "bowtie")
 FILLS = ("open", "full", "open-dot", "dot")
 DASHES = {
     "direct_published": "dash",
@@ -125,8 +127,13 @@ def scale_of(keys: Iterable[CurveKey]) -> Scale:
 
 def lines_of(curves: Sequence[RDCurve], scale: Scale) -> Iterator[Line]:
     """The curves of one panel, styled; seeds of one curve are strands of one line."""
+    codecs = list(dict.fromkeys(c.key.variant for c in curves if c.key.family == IMPORTED))
     for key, seeds in _by_curve((curve.key, curve) for curve in curves).items():
-        yield Line(**_style(key, scale), strands=tuple(map(_strand, seeds)))
+        style = _style(key, scale)
+        if key.family == IMPORTED:
+            shape = IMPORTED_SHAPES[codecs.index(key.variant) % len(IMPORTED_SHAPES)]
+            style |= {"family": key.variant, "arm": "", "shape": shape}
+        yield Line(**style, strands=tuple(map(_strand, seeds)))
 
 
 def _strand(curve: RDCurve) -> Strand:

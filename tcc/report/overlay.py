@@ -23,12 +23,11 @@ from pathlib import Path
 
 from tcc import registry
 from tcc.errors import DataError
-from tcc.report.lines import Line, Strand
+from tcc.report.lines import IMPORTED_SHAPES, Line, Strand
 from tcc.report.panels import PairPanels, Panel
 from tcc.report.words import metric_text
 
 COLUMNS = ("figure", "panel", "role", "dataset", "metric", "method", "bpp", "value")
-SHAPES = ("x", "cross", "bowtie")
 _ROLES = {"base task": "base", "direct": "direct", "scalable": "total", "enhancement only": "own"}
 
 
@@ -157,7 +156,7 @@ def _line(curve: ForeignCurve, name: str, at: int, reach: float) -> Line:
         shown=True,
         slot=None,
         dash="dash",
-        shape=SHAPES[at % len(SHAPES)],
+        shape=IMPORTED_SHAPES[at % len(IMPORTED_SHAPES)],
         fill="full",
         level=level,
         foreign=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tcc.curves.imported import FAMILY as IMPORTED
 from tcc.curves.points import LEVELS
 from tcc.curves.relative import RelativeRate
 from tcc.curves.side_information import SideInformation
@@ -88,7 +89,8 @@ def setting_of(key: CurveKey) -> Setting:
 
 def shown_settings(keys: Sequence[CurveKey]) -> tuple[Setting, ...]:
     """The settings that the page shows: the coded rate where a split was measured with both."""
-    settings = [setting for setting in dict.fromkeys(map(setting_of, keys)) if setting.source]
+    own = [key for key in keys if key.family != IMPORTED]
+    settings = [setting for setting in dict.fromkeys(map(setting_of, own)) if setting.source]
     coded = {_place(setting) for setting in settings if setting.source == "coded"}
     return tuple(s for s in settings if s.source == "coded" or _place(s) not in coded)
 
@@ -107,6 +109,7 @@ def pair_panels(
             for curve in curves
             if setting_of(curve.key) == setting
             or (not curve.key.source and _place(setting_of(curve.key)) == _place(setting))
+            or (curve.key.family == IMPORTED and curve.key.dataset == setting.dataset)
         ]
         here = [gain for gain in gains if setting_of(gain.key) == setting]
         rates = [rate for rate in relative if setting_of(rate.key) == setting]
@@ -135,7 +138,7 @@ def _pair(
             "base",
             f"Base: {base[0]}",
             "The base's own task at the base's rate.",
-            {"base": base, "uncompressed": base, "pixels": base},
+            {"base": base, IMPORTED: base, "uncompressed": base, "pixels": base},
             curves,
             scale,
         ),
@@ -143,7 +146,7 @@ def _pair(
             "direct",
             f"Direct: {second[0]} from the base",
             "No second layer: what the base already tells about the second task.",
-            {"direct": tasks, "direct_published": tasks, **levels},
+            {"direct": tasks, "direct_published": tasks, IMPORTED: second, **levels},
             curves,
             scale,
         ),
@@ -151,7 +154,8 @@ def _pair(
             "total",
             f"Scalable: {second[0]}, total rate",
             "Base and enhancement together, one curve for each base.",
-            {"scalable": tasks, "standalone": tasks, "simulcast": tasks, **single, **levels},
+            {"scalable": tasks, "standalone": tasks, "simulcast": tasks, **single}
+            | {IMPORTED: second, **levels},
             curves,
             scale,
         ),
@@ -186,8 +190,9 @@ def _panel(
 ) -> Panel | None:
     """One panel; None where there is no curve for it but levels and references."""
     inside = [curve for curve in curves if families.get(curve.key.family) == curve.key.tasks]
-    own = [c for c in inside if c.key.family in families and c.key.family not in LEVELS]
-    if not any(c.key.tasks == families[next(iter(families))] for c in own):
+    own = [curve for curve in inside if curve.key.family not in LEVELS]
+    about = families[next(iter(families))]
+    if not any(c.key.tasks == about and c.key.family != IMPORTED for c in own):
         return None
     metric = own[0].metric
     own = [curve for curve in own if curve.key.metric == metric.name]

@@ -227,7 +227,7 @@ def fill(root: Path, seeds: tuple[int, ...], *, failing: bool) -> Store:
             folder.mkdir(parents=True)
             (folder / "checkpoint.safetensors").write_bytes(checkpoint_of(trial.id))
             store.commit(fabricate(trial))
-            _write_previews(trial, store)
+            write_previews(trial, store)
         if broken:
             store.fail(_failure(trial, store))
     if failing:
@@ -246,7 +246,7 @@ def _failure(trial: TrialSpec, store: Store) -> FailureRecord:
     )
 
 
-def _write_previews(trial: TrialSpec, store: Store) -> None:
+def write_previews(trial: TrialSpec, store: Store) -> None:
     """A picture that gets coarser with the rate's fall."""
     if trial.tasks[-1] != "reconstruction" and trial.kind != "base":
         return

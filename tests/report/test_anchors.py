@@ -22,6 +22,16 @@ def vtm(tmp_path):
     return path
 
 
+def data_of(page: str) -> dict:
+    """What the page's script draws."""
+    start = page.index('id="data">') + len('id="data">')
+    return json.loads(page[start : page.index("</script>", start)])
+
+
+def families_of(panel: dict) -> set[str]:
+    return {line["family"] for line in panel["lines"]}
+
+
 def with_anchor(anchor: str) -> str:
     return STUDY.replace("report: {", f"report: {{anchors: [{anchor}], ")
 
@@ -44,6 +54,11 @@ def test_they_get_verdicts_and_rows(make_store, vtm):
     assert "VTM &lt;&amp;&gt;" in page
     assert "VTM <&>" not in page
     assert any("imported" in path.name for path in files.curves)
+    drawn = [panel for panel in data_of(page)["panels"] if "VTM <&>" in families_of(panel)]
+    assert [panel["role"] for panel in drawn] == ["direct", "total"]
+    (line,) = (line for line in drawn[0]["lines"] if line["family"] == "VTM <&>")
+    assert line["strands"][0]["xs"] == RESULTS["bpp"]
+    assert (line["slot"], line["symbol"]) == (None, "x")
     assert not build_report("made_up", store).fresh
     vtm.write_text(vtm.read_text().replace("27.5", "27.6"))
     assert build_report("made_up", store).fresh

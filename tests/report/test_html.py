@@ -209,7 +209,13 @@ def test_names_with_markup_are_escaped(make_store, make_curves):
     )
     curves = [replace(c, key=replace(c.key, variant=bad, dataset=bad)) for c in make_curves()]
     text = page_text(
-        wicked, sentences=(), verdicts=(), pairs=pair_panels(curves, ()), previews=(), gaps=()
+        wicked,
+        sentences=(),
+        verdicts=(),
+        pairs=pair_panels(curves, ()),
+        previews=(),
+        saved=(),
+        gaps=(),
     )
     assert "<img" not in text.replace(data_block(text), "")
     assert "</script><img" not in text
@@ -221,3 +227,15 @@ def data_block(page):
     """The JSON in the page, as the HTML parser finds its end."""
     start = page.index('id="data">') + len('id="data">')
     return page[start : page.index("</script>", start)]
+
+
+def test_what_the_base_saves_is_on_the_page_as_in_the_table(reported):
+    _, files = reported
+    with files.side_information.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 4
+    shown = Elements(files.page.read_text()).text
+    for row in rows:
+        low, high = (float(row[f"saved_percent_{end}"]) for end in ("low", "high"))
+        cell = f"{float(row['saved_percent']):.3g} % ({low:.3g} to {high:.3g})"
+        assert cell.replace("-", "−") in shown
