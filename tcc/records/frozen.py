@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})  # most values: nothing to freeze, no asking
@@ -12,7 +13,11 @@ class FrozenMap(dict[str, Any]):
     """An immutable, hashable dict with sorted keys; nested mappings and lists are frozen too."""
 
     def __init__(self, source: Mapping[str, Any] | None = None, /):
-        super().__init__({key: _freeze(value) for key, value in sorted((source or {}).items())})
+        items = sorted((source or {}).items())
+        for at, (key, value) in enumerate(items):
+            if type(value) not in _PLAIN:
+                items[at] = key, _freeze(value)
+        super().__init__(items)
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a record is frozen")
@@ -28,13 +33,17 @@ class FrozenMap(dict[str, Any]):
 
 
 def _freeze(value: Any) -> Any:
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind in _PLAIN or not _nests(kind):
         return value
-    if isinstance(value, Mapping):
-        return value if isinstance(value, FrozenMap) else FrozenMap(value)
-    if isinstance(value, list | tuple):
-        return tuple(_freeze(item) for item in value)
-    return value
+    if issubclass(kind, Mapping):
+        return FrozenMap(value)
+    return tuple(_freeze(item) for item in value)
+
+
+@cache  # an abstract base class takes its time to answer, and a study asks a million times
+def _nests(kind: type) -> bool:
+    return issubclass(kind, Mapping | list | tuple) and kind is not FrozenMap
 
 
 class Record:
@@ -43,5 +52,5 @@ class Record:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             kind = type(value)
-            if kind not in _PLAIN and kind is not tuple and isinstance(value, Mapping | list):
+            if kind not in _PLAIN and kind is not tuple and _nests(kind):
                 object.__setattr__(self, name, _freeze(value))

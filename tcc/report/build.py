@@ -12,11 +12,13 @@ import gc
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tcc.curves.bulk import workers
 from tcc.curves.coding import CurveGap, curve_gaps
 from tcc.curves.comparisons import Comparison, compare
 from tcc.curves.files import curve_json
@@ -91,7 +93,10 @@ def build_report(
             links=links(content, store),
             reload_s=reload_s if unfinished(content) else 0,
         )
-        return found_files(content, store, order.mark) or _draw(order, open_store(store.uri))
+        if found := found_files(content, store, order.mark):
+            return found
+        with workers(len(content.plan)) as pool:
+            return _draw(order, open_store(store.uri), pool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +154,7 @@ def report_json(
     }
 
 
-def _draw(order: _Order, store: Store) -> ReportFiles:
+def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     study = order.study
     settings = study.settings.report
     specs = {trial.id: trial for trial in study.plan}
@@ -171,18 +176,16 @@ def _draw(order: _Order, store: Store) -> ReportFiles:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STAMP_FILE).unlink(missing_ok=True)
-        figures = draw_figures(pairs, settings.notice, folder / "figures")
-        names = [path.relative_to(folder).as_posix() for path in figures]
+    figures = draw_figures(pairs, settings.notice, folder / "figures", pool)
 
     def write(name: str, text: str, *, durable: bool = True) -> None:
         store.write_study(study.name, f"{folder_of(study)}/{name}", text, durable=durable)
 
+    names = []
     for name, curve in named((*curves, *outside)):
         text = json.dumps(curve_json(curve, curve_title(curve.key)), indent=1, ensure_ascii=False)
         write(name, text, durable=False)  # there are thousands; `_found` sees what a crash emptied
         names.append(name)
-    with writing(folder):
-        remove_others(folder, names)
     _write_tables(study, (*curves, *outside), comparisons, gaps, saved, write)
     page = page_text(
         study,
@@ -197,6 +200,9 @@ def _draw(order: _Order, store: Store) -> ReportFiles:
         reload_s=order.reload_s,
     )
     write("index.html", page)
+    with writing(folder):
+        names += [path.relative_to(folder).as_posix() for path in figures]
+        remove_others(folder, names)
     seal = json.dumps({"stamp": order.mark, "files": names}, indent=1)
     write(STAMP_FILE, seal)
     return files_of(study, store, names, fresh=True)

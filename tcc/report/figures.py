@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcc.curves.bulk import spread
 from tcc.report.lines import SHAPES, Line, band
 from tcc.report.panels import PairPanels
 from tcc.report.sheets import Cell, Sheet, sheets
@@ -65,18 +69,23 @@ _STYLE: Any = {
 }
 
 
-def draw_figures(pairs: Sequence[PairPanels], notice: str, folder: Path) -> Iterator[Path]:
-    """Every sheet as PNG and PDF, as wide as a column or two of a paper; gives their paths."""
+def draw_figures(
+    pairs: Sequence[PairPanels], notice: str, folder: Path, pool: Executor | None = None
+) -> Iterator[Path]:
+    """Every sheet as PNG and PDF, as wide as a column or two of a paper; gives their paths. The
+    workers of a ``pool`` begin at once."""
+    drawn = spread(pool, partial(_draw_sheet, notice=notice, folder=folder), sheets(pairs))
+    return chain.from_iterable(drawn)
+
+
+def _draw_sheet(sheet: Sheet, notice: str, folder: Path) -> tuple[Path, ...]:
     import matplotlib
 
-    if not pairs:
-        return
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_STYLE):
-        for sheet in sheets(pairs):
-            figure = _figure(sheet, notice)
-            for suffix in ("png", "pdf"):
-                yield _save(figure, folder / f"{sheet.name}.{suffix}", dpi=200)
+        figure = _figure(sheet, notice)
+        places = [folder / f"{sheet.name}.{suffix}" for suffix in ("png", "pdf")]
+        return tuple(_save(figure, place, dpi=200) for place in places)
 
 
 def _figure(sheet: Sheet, notice: str) -> Figure:

@@ -23,7 +23,7 @@ from tcc.stores import open_store
 def quick_figures(monkeypatch):
     """Figures as empty files: what they look like is another test's."""
 
-    def draw(pairs, notice, folder):
+    def draw(pairs, notice, folder, pool):
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("pair.png", "pair.pdf", "paper.png"):
             (folder / name).write_bytes(b"drawn")

@@ -239,3 +239,45 @@ def test_what_the_base_saves_is_on_the_page_as_in_the_table(reported):
         low, high = (float(row[f"saved_percent_{end}"]) for end in ("low", "high"))
         cell = f"{float(row['saved_percent']):.3g} % ({low:.3g} to {high:.3g})"
         assert cell.replace("-", "−") in shown
+
+
+def test_every_drawn_point_is_a_row_of_the_points_and_leads_to_a_trials_folder(reported, page):
+    store, files = reported
+    with files.points.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = {(row["trial"], float(row["value"])) for row in rows}
+    points = {(row["trial"], float(row["value"]), row["rate_bpp"]) for row in rows}
+    data = data_of(page)
+    levels = [
+        (strand["trials"][0][0], strand["ys"][0])
+        for panel in data["panels"]
+        for line in panel["lines"]
+        for strand in line["strands"]
+        if line["level"]
+    ]
+    assert levels
+    assert set(levels) <= values
+    shown = [
+        (trials[0], y, x)
+        for panel, _, x, y, _, trials in drawn(data)
+        if panel["role"] not in ("relative", "side_information")  # of several points, in the hover
+    ]
+    assert len(shown) > 300
+    assert {(trial, y, float(x)) for trial, y, x in shown} <= {
+        (trial, y, float(rate)) for trial, y, rate in points if rate
+    }
+    for trial in {trial for trial, *_ in shown}:
+        assert (store.directory / "trials" / trial / "result.json").is_file()
+
+
+def test_every_verdict_is_a_row_of_the_bd_rates(reported, page):
+    with reported[1].bd_rates.open(newline="") as file:
+        known = {
+            f"{float(found):+.2f} %".replace("-", "−")
+            for row in csv.DictReader(file)
+            if (found := row["bd_rate_percent"])
+        }
+    shown = re.findall(r'<span class="percent">([^<]+)<', page)
+    shown += re.findall(r"<small>seed[^<]+</small> ([^<]+)<", page)
+    assert len(shown) > 50
+    assert set(shown) - {"none"} <= known

@@ -60,7 +60,7 @@ def test_status_tells_done_running_and_disk(store):
 
 
 def test_a_report_lands_in_the_bucket_and_is_found_there(store, monkeypatch):
-    monkeypatch.setattr("tcc.report.build.draw_figures", lambda pairs, notice, folder: ())
+    monkeypatch.setattr("tcc.report.build.draw_figures", lambda *_: ())
     files = build_report("made_up", open_store(store.uri, write=False))
     assert files.fresh
     assert store.read_study("made_up", "report/index.html") == files.page.read_text()

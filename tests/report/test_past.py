@@ -15,7 +15,7 @@ from tcc.report.study import read_study
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("tcc.report.build.draw_figures", lambda pairs, notice, folder: ())
+    monkeypatch.setattr("tcc.report.build.draw_figures", lambda *_: ())
 
 
 @pytest.fixture

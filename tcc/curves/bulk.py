@@ -1,0 +1,87 @@
+"""Shares the work on many curves with processes, where there is enough of it to pay for them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+MIN_SIZE = 2000  # trials; a process takes a second or two until it can begin
+MAX_WORKERS = 7
+
+_Part = TypeVar("_Part")
+_Done = TypeVar("_Done")
+
+
+@contextmanager
+def workers(size: int) -> Iterator[Executor | None]:
+    """One process for each core but this one's; None where there is no other or too little to do.
+
+    Args:
+        size: of the work, in trials.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    count = min(cores - 1, MAX_WORKERS)
+    if size < MIN_SIZE or count < 1:
+        yield None
+        return
+    # spawned, not forked: the caller may hold torch's or Ray's threads
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_follow)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def spread(
+    pool: Executor | None, work: Callable[[_Part], _Done], parts: Iterable[_Part]
+) -> Iterator[_Done]:
+    """``work`` of every part, in order. Workers begin at once; what none has begun when the first
+    result is asked for is done here, from the end on, and so is what a dead worker leaves."""
+    parts = list(parts)
+    if pool is None:
+        return map(work, parts)
+    try:
+        futures = [pool.submit(work, part) for part in parts]
+    except BrokenProcessPool:
+        return map(work, parts)
+    return _collected(futures, work, parts)
+
+
+def _collected(
+    futures: Sequence[Future[_Done]], work: Callable[[_Part], _Done], parts: Sequence[_Part]
+) -> Iterator[_Done]:
+    here: dict[int, _Done] = {}
+    for at in reversed(range(len(parts))):
+        if futures[at].cancel():
+            here[at] = work(parts[at])
+    for at, future in enumerate(futures):
+        if at in here:
+            yield here.pop(at)
+            continue
+        try:
+            found = future.result()
+        except BrokenProcessPool:
+            found = work(parts[at])
+        yield found
+
+
+def _follow() -> None:
+    """A worker leaves Ctrl-C to the process that it works for, and ends with that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
