@@ -22,8 +22,8 @@ REACH = 10.0  # λ are proposed up to this factor beyond the ends of a curve
 MAX_BEYOND = 3  # new λ beyond one end
 _SLACK = 0.1  # of both ranges together: what an end may lack
 _SAME = 0.05  # λ that differ by less are one
-_FAMILIES = {"base": "base", "direct": "base", "scalable": "enhancement"}  # family → trial kind
-_FAMILIES |= {"enhancement_only": "enhancement"}
+_KINDS = {"base": "base", "direct": "direct", "scalable": "enhancement"}  # family → trial kind
+_KINDS |= {"enhancement_only": "enhancement"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class _Track:
     x: list[float]
     r: list[float]
     s: list[float]
-    undone: list[float]  # planned λ without a result
+    undone: list[float]  # planned λ without a result of some seed
     new: dict[float, str] = field(default_factory=dict)  # λ → why
 
     @property
@@ -90,7 +90,7 @@ def gaps(
     seen: set[CurveKey] = set()
     for row in comparisons:
         place = replace(row.test, seed=0, source="", metric=row.test.metric.partition("/")[0])
-        if row.reference != BASELINE or row.over or row.test.family not in _FAMILIES:
+        if row.reference != BASELINE or row.over or row.test.family not in _KINDS:
             continue
         if place not in seen and row.summary.verdict != "ok":
             tracks = [
@@ -124,16 +124,17 @@ def _track(role: str, curves: Sequence[RDCurve], planned: Iterable[TrialSpec]) -
         track.r.append(rate)
         track.s.append(score)
     wanted = {
-        trial.axes[track.axis]
+        (trial.seed, trial.axes[track.axis])
         for trial in planned
-        if trial.kind == _FAMILIES[key.family]
+        if trial.kind == _KINDS[key.family]
         and trial.variant == key.variant
         and trial.method == key.method
         and ", ".join(trial.datasets) == key.trained_on
-        and trial.tasks == key.tasks[: len(trial.tasks)]
+        and trial.tasks == key.tasks
         and all(trial.axes.get(name) == value for name, value in key.fixed.items())
     }
-    track.undone = sorted(wanted - set(track.lambdas))
+    done = {(c.key.seed, point.axes[track.axis]) for c in curves for point in c.points}
+    track.undone = sorted({lmbda for _, lmbda in wanted - done})
     return track
 
 
@@ -177,16 +178,18 @@ def _advice(row: Comparison, tracks: Sequence[_Track]) -> Iterator[str]:
     for track in tracks:
         if track.undone:
             values = ", ".join(f"{value:g}" for value in track.undone)
-            yield f"{track.role}: {track.axis} {values} planned and not done: `tcc run` first"
+            first = "`tcc run` first, or `tcc retry` where it failed"
+            yield f"{track.role}: {track.axis} {values} planned and not done: {first}"
         elif not track.monotone:
             yield (
-                f"{track.role}: not monotone: more seeds or longer training (train.steps) help, "
-                "more λ do not"
+                f"{track.role}: not monotone: more seeds or longer training (train.steps) mend "
+                "that, λ do not"
             )
     if len(row.per_seed) < MIN_SEEDS:
-        yield f"{len(row.per_seed)} seeds: {MIN_SEEDS} or more (grid.seed) give an interval"
+        count = f"{len(row.per_seed)} seed" + ("s" if len(row.per_seed) > 1 else "")
+        yield f"{count}: {MIN_SEEDS} or more (grid.seed) give an interval"
     if any("undertrained" in reason for reason in row.summary.reasons):
-        yield "undertrained points: longer training (train.steps) helps, more λ do not"
+        yield "undertrained points: longer training (train.steps) mends that, λ do not"
 
 
 def _between(track: _Track, count: int, why: str) -> None:
@@ -211,7 +214,7 @@ def _between(track: _Track, count: int, why: str) -> None:
 def _ends(row: Comparison, tracks: Sequence[_Track]) -> Iterator[str]:
     """Adds λ beyond the ends that lack what the other curve has; says where these lie too far."""
     if any(len(track.x) < 2 for track in tracks):
-        yield "a curve of one point has no slope: first more λ inside the grid"
+        yield "a curve that is left with one point has no slope: first more λ inside the grid"
         return
     low, high = min(track.s[0] for track in tracks), max(track.s[-1] for track in tracks)
     reached, capped = [], []

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tcc.curves.comparisons import compare, describe
+from tcc.curves.comparisons import BASELINE, compare, describe
 from tcc.curves.gaps import REACH, Gap, Proposal, gaps
 from tcc.curves.points import curves_of
 from tcc.plan import TrialState, estimate, expand, ledger
@@ -18,7 +18,7 @@ from tcc.plan.ledger import as_planned
 from tcc.plan.past import TO_DO
 from tcc.records import CurveKey, TrialRecord, TrialSpec
 from tcc.spec import SweepSpec
-from tcc.spec.grids import enhanced, merged, of_task
+from tcc.spec.grids import enhanced, merged, of_task, snapped
 from tcc.spec.schema import ALL, EnhanceAt, Grid, Pair
 from tcc.stores import Store
 
@@ -31,6 +31,7 @@ class Extension:
     be done and like which others were measured; ``unknown`` counts the rest of these."""
 
     spec: SweepSpec
+    compared: int  # comparisons with the baseline
     gaps: tuple[Gap, ...]
     pairs: tuple[Pair, ...]
     added: tuple[TrialSpec, ...]
@@ -48,7 +49,9 @@ def extend(spec: SweepSpec, store: Store) -> Extension:
     records = [*_records(specs, states)]
     curves = curves_of(records, specs, improving_share=spec.report.improving_share)
     anchor: dict[str, float] = dict(spec.report.anchor.items())
-    found = gaps(compare(curves, anchor=anchor), curves, plan)
+    rows = compare(curves, anchor=anchor)
+    # what the study itself refuses, no λ mends
+    found = () if spec.report.refuse else gaps(rows, curves, plan)
     pairs = tuple(_pairs(spec, [it for gap in found for it in gap.proposals]))
     longer = spec.model_copy(update={"pairs": (*spec.pairs, *pairs)})
     whole = expand(longer)
@@ -59,6 +62,7 @@ def extend(spec: SweepSpec, store: Store) -> Extension:
     priced = [trial for trial in left if trial.id in seconds]
     return Extension(
         spec=longer,
+        compared=sum(row.reference == BASELINE for row in rows),
         gaps=found,
         pairs=pairs,
         added=added,
@@ -73,6 +77,8 @@ def extension_json(found: Extension) -> dict[str, Any]:
     """What `tcc extend --json` prints."""
     return {
         "study": found.spec.study,
+        "compared": found.compared,
+        "refused": found.spec.report.refuse,
         "gaps": [
             {
                 "test": describe(gap.comparison.test),
@@ -101,6 +107,8 @@ def extension_json(found: Extension) -> dict[str, Any]:
 
 def extension_text(found: Extension) -> str:
     """What each verdict lacks, then what to add to the spec, and what it costs."""
+    if not found.gaps:
+        return f"study {found.spec.study!r}: {_nothing(found)}"
     lines: list[str] = []
     for gap in found.gaps:
         row = gap.comparison
@@ -109,8 +117,6 @@ def extension_text(found: Extension) -> str:
             f"  propose  {describe(it.key)}: {_lambdas(it)} ({it.why})" for it in gap.proposals
         ]
         lines += [f"  note     {text}" for text in gap.advice]
-    if not found.gaps:
-        return f"study {found.spec.study!r}: every comparison with the baseline is ok"
     if not found.pairs:
         return "\n".join([*lines, "no λ would help"])
     lines += [
@@ -132,6 +138,19 @@ def extension_text(found: Extension) -> str:
     return "\n".join(lines)
 
 
+def _nothing(found: Extension) -> str:
+    """Why there is nothing to propose."""
+    if found.spec.report.refuse:
+        return f"report.refuse holds for all its BD-rates, whatever λ: {found.spec.report.refuse}"
+    if found.compared:
+        return "every comparison with the baseline is ok"
+    anchor = ", ".join(f"{axis} {value:g}" for axis, value in found.spec.report.anchor.items())
+    return (
+        f"nothing to compare with the baseline ({anchor}) yet: `tcc run` first, with values in the "
+        "grid beside the baseline's"
+    )
+
+
 def _records(
     specs: Mapping[str, TrialSpec], states: Mapping[str, TrialState]
 ) -> Iterator[TrialRecord]:
@@ -143,7 +162,7 @@ def _records(
 def _pairs(spec: SweepSpec, proposals: Sequence[Proposal]) -> Iterator[Pair]:
     """A pair for each curve that lacks λ. What a base lacks, those of its arm that stand on it get
     too: their decoders are not trained otherwise."""
-    wanted: dict[tuple[object, ...], dict[str, set[float]]] = {}
+    wanted: dict[tuple[object, ...], list[Mapping[str, float]]] = {}
     keys: dict[tuple[object, ...], CurveKey] = {}
     for proposal in sorted(proposals, key=lambda it: -len(it.key.tasks)):  # of pairs first
         key = proposal.key
@@ -153,21 +172,19 @@ def _pairs(spec: SweepSpec, proposals: Sequence[Proposal]) -> Iterator[Pair]:
         places = [it for it in keys if it[:-1] == at[:-1]] if len(key.tasks) == 1 else []
         for place in places or [at]:
             keys.setdefault(place, key)
-            for axes in proposal.axes:
-                there = wanted.setdefault(place, {name: set() for name in axes})
-                if not all(any(_near(x, it) for it in there[name]) for name, x in axes.items()):
-                    for name, value in axes.items():
-                        there[name].add(value)
+            there = wanted.setdefault(place, [])
+            there += [axes for axes in proposal.axes if not any(_near(axes, it) for it in there)]
     for at, key in keys.items():
         pair = _pair_of(spec, key)
         if pair is not None:
-            values = {name: tuple(sorted(new)) for name, new in wanted[at].items()}
+            new = sorted(wanted[at], key=lambda axes: tuple(axes.values()))
+            values = {name: tuple(axes[name] for axes in new) for name in new[0]}
             yield pair.model_copy(update={"grid": _grid(spec, pair, key, values)})
 
 
-def _near(value: float, other: float) -> bool:
+def _near(point: Mapping[str, float], other: Mapping[str, float]) -> bool:
     """Whether one λ serves for both: what two comparisons lack of a curve is seldom quite equal."""
-    return abs(math.log(value / other)) < math.log(NEAR)
+    return all(abs(math.log(x / other[name])) < math.log(NEAR) for name, x in point.items())
 
 
 def _pair_of(spec: SweepSpec, key: CurveKey) -> Pair | None:
@@ -193,10 +210,14 @@ def _grid(
     own["beta"] = (key.fixed.get("beta", 0.0),)
     there, there_e = of_task(whole.lambda_b, pair.base), of_task(whole.lambda_e, pair.enhancement)
     if "lambda_e" in values:
-        bases = values.get("lambda_b") or (key.fixed["lambda_b"],)
-        every = {} if whole.enhance_at is None else {"enhance_at": None}
-        return Grid(**{**own, "lambda_b": bases, "lambda_e": values["lambda_e"], **every})
-    first = (*enhanced(whole, pair.base), *there)[0]  # the grid needs an enhancement: one that is
+        own |= {"lambda_b": values.get("lambda_b") or (key.fixed["lambda_b"],)}
+        own |= {"lambda_e": values["lambda_e"]}
+        own |= {} if whole.enhance_at is None else {"enhance_at": None}
+        if whole.pairing == "zip" and "lambda_b" not in values:  # all on the one base
+            own["pairing"] = "product"
+        return Grid(**own)
+    # the grid needs an enhancement: one that is
+    first = (*snapped(enhanced(whole, pair.base), there), *there)[0]
     own |= {"lambda_b": (first, *values["lambda_b"]), "enhance_at": EnhanceAt(lambda_b=(first,))}
     if whole.pairing == "zip":
         own |= {"lambda_e": (there_e[there.index(first)],), "pairing": "product"}

@@ -53,6 +53,7 @@ def test_what_is_proposed_closes_the_gaps(make_store):
     fill_up(store, found.added)
     again = extend(found.spec, store)
     assert not any("at least 4" in reason for reason in lacking(again))
+    assert not any("not done" in line for gap in again.gaps for line in gap.advice)
     # new bases for the direct curves are on the bases' own curves, too, and that is said
     assert {gap.comparison.test.family for gap in again.gaps if gap.proposals} <= {"base"}
     assert any("whose overlap may fall" in line for gap in found.gaps for line in gap.advice)
@@ -99,8 +100,63 @@ def test_a_study_without_results_asks_to_be_run(make_store):
     found = extend(spec, store)
     assert {state.state for state in ledger(expand(spec), store).values()} >= {"new", "cached"}
     bases = [gap for gap in found.gaps if gap.comparison.test.family == "base"]
-    assert all("`tcc run` first" in " ".join(gap.advice) for gap in bases)
+    assert all("`tcc run` first, or `tcc retry`" in " ".join(gap.advice) for gap in bases)
     assert not any(gap.proposals for gap in bases)
+
+
+def test_without_a_comparison_nothing_is_called_ok(make_store, tmp_path):
+    store = make_store(SEEDS)
+    for text, told in (
+        (SPEC.replace("beta: [0, 0.1]", "beta: [0]"), "nothing to compare with the baseline (beta"),
+        (SPEC.replace("steps: 400", "steps: 401"), "`tcc run` first"),  # no result yet
+        (SPEC.replace("report: {", "report: {refuse: a toy, "), "report.refuse holds for all"),
+    ):
+        found = extend(parse_spec(text), store)
+        assert (found.gaps, found.pairs, found.to_do) == ((), (), 0)
+        assert told in extension_text(found)
+        assert " ok" not in extension_text(found)
+
+
+def test_bases_of_another_pair_are_not_waited_for(make_store):
+    """A direct curve lacks only what is planned of itself."""
+    store, spec = make_store(SEEDS), parse_spec(SPEC)
+    longer = yaml.safe_load(SPEC)
+    grid = {"lambda_b": [0.1, 0.2], "enhance_at": {"lambda_b": [0.1]}}
+    longer["pairs"].append({"base": "depth", "enhancement": "reconstruction", "grid": grid})
+    planned = parse_spec(yaml.safe_dump(longer))
+    before = {trial.id for trial in expand(spec)}
+    fill_up(store, [trial for trial in expand(planned) if trial.id not in before])
+    found = extend(planned, store)
+    assert found.gaps
+    assert not any("not done" in line for gap in found.gaps for line in gap.advice)
+
+
+@pytest.mark.parametrize(
+    ("lambda_b", "lambda_e"), [("[0.3]", "[0.06]"), ("[0.1, 1]", "[0.6, 0.06]")]
+)
+def test_a_zipped_study_is_extended_by_the_points_that_are_told(make_store, lambda_b, lambda_e):
+    text = SPEC.replace("lambda_b: [0.1, 0.3, 1]", f"lambda_b: {lambda_b}, pairing: zip")
+    text = text.replace("lambda_e: [0.02, 0.06, 0.2, 0.6]", f"lambda_e: {lambda_e}")
+    text = text.replace("standalone: {lambda_b: [0.3]}", "standalone")
+    spec, store = parse_spec(text), make_store(SEEDS)
+    have = {trial.id for trial in expand(spec)} & store.result_ids()
+    fill_up(store, [trial for trial in expand(spec) if trial.id not in have])
+    found = extend(spec, store)
+    told = {
+        (*it.key.tasks, it.key.fixed["beta"], axes.get("lambda_b", 0.3), axes["lambda_e"])
+        for gap in found.gaps
+        for it in gap.proposals
+        for axes in it.axes
+        if "lambda_e" in axes
+    }
+    planned = {
+        (*trial.tasks, *(trial.axes[axis] for axis in ("beta", "lambda_b", "lambda_e")))
+        for trial in found.added
+        if trial.kind == "enhancement"
+    }
+    assert planned
+    assert planned <= told
+    assert resolved_yaml(parse_spec(resolved_yaml(found.spec))) == resolved_yaml(found.spec)
 
 
 def test_the_verb_prints_json_and_writes_nothing(make_store, tmp_path):
