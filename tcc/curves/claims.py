@@ -18,8 +18,8 @@ from typing import Any
 
 from tcc.curves.bdrate import MAX_DISAGREEMENT, METHOD, verdict
 from tcc.curves.files import bdrate_json, bdrate_text, lower_is_better
-from tcc.curves.reading import read_rows, read_text
 from tcc.errors import DataError
+from tcc.formats.rd import read_rows, read_text
 from tcc.records import BDRate
 from tcc.registry import unknown
 

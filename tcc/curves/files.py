@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 from tcc.curves.bdrate import verdict
-from tcc.curves.reading import FileCurve, read_file, same_metric
 from tcc.errors import DataError
+from tcc.formats.rd import FileCurve, read_file, same_metric
 from tcc.records import BDRate, RDCurve
 
 _LOWER = {"rmse", "mse", "mae", "loss", "error", "lpips", "dists", "fid", "nll", "perplexity"}

@@ -6,31 +6,32 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tcc.curves.points import by_rate
-from tcc.curves.reading import RDFile, read_file, same_metric
 from tcc.errors import DataError
+from tcc.formats.rd import RDFile, parse_file, read_text
 from tcc.records import CurveKey, MetricInfo, RDCurve, RDPoint
 
 FAMILY = "imported"
 
 
 def imported_curves(
-    files: Iterable[tuple[str, str]], curves: Iterable[RDCurve]
+    files: Iterable[tuple[str, str, str]], curves: Iterable[RDCurve]
 ) -> tuple[RDCurve, ...]:
     """One curve for each file and each metric of the study that it holds under a like name:
     ``psnr-rgb`` is ``reconstruction/psnr``. Its name is the key's variant.
 
     Args:
-        files: path and data set that it was measured on.
+        files: path, data set that it was measured on, and what was kept of it.
         curves: of the study.
 
     Raises:
-        DataError: a file cannot be read, or holds no metric that was measured on its data set.
+        DataError: a file cannot be read, holds no metric that was measured on its data set, or has
+            the name of another.
     """
     curves = tuple(curves)
-    found: list[RDCurve] = []
-    for path, dataset in files:
+    found: dict[CurveKey, RDCurve] = {}
+    for path, dataset, kept in files:
         metrics = {c.metric.name: c.metric for c in curves if c.key.dataset == dataset}
-        file = read_file(path)
+        file = parse_file(path, read_text(Path(path), kept))
         here = [*_of_file(file, dataset, metrics.values())]
         if metrics and not here:
             raise DataError(
@@ -38,17 +39,23 @@ def imported_curves(
                 f"is measured {', '.join(metrics)}; take it out of report.anchors, or name a "
                 "column as one of these"
             )
-        found += here
-    return tuple(found)
+        for curve in here:
+            if curve.key in found:
+                raise DataError(
+                    f"{path}: its codec is named {file.name!r}, as that of another file: give one "
+                    'of them another "name" (JSON) or file name (CSV)'
+                )
+            found[curve.key] = curve
+    return tuple(found.values())
 
 
 def _of_file(file: RDFile, dataset: str, metrics: Iterable[MetricInfo]) -> Iterator[RDCurve]:
     for metric in metrics:
-        task, _, short = metric.name.partition("/")
-        names = [name for name in file.metrics if same_metric(name, short)]
-        if not names:
+        task = metric.name.partition("/")[0]
+        column = file.column_of(metric.name)
+        if column is None:
             continue
-        curve = file.curve(names[0])
+        curve = file.curve(column)
         points = (
             RDPoint(
                 trial="",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
-from tcc.curves.reading import read_text
 from tcc.errors import RecordError, StoreError
+from tcc.formats.rd import read_text
 from tcc.plan import TrialState, ledger, plan_from_json
 from tcc.plan.ledger import as_planned
 from tcc.plan.past import Past
@@ -30,7 +30,7 @@ from tcc.stores import Store
 SPEC_FILE, PLAN_FILE = "spec.yaml", "plan.json"
 MEMORY_FILE = "synced.json"  # what trackers confirmed to hold
 LEFT = ("new", "blocked")
-_CODE = ("report", "report/page", "curves")
+_CODE = ("report", "report/page", "curves", "formats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,8 +187,8 @@ def _content(study: Study) -> Iterator[str]:
                 yield file.read_text(encoding="utf-8")
     yield study.store_uri
     yield study.spec_text
-    for path, _ in study.settings.report.imported:
-        yield read_text(Path(path))
+    for path, _, kept in study.settings.report.imported:
+        yield read_text(Path(path), kept)
     for trial in study.plan:
         yield f"{trial.id} {trial.label} {study.states[trial.id]}"
     for record in study.records:

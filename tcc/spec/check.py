@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 from tcc import registry
 from tcc.methods import Method
 from tcc.records import FrozenMap
+from tcc.spec.anchors import check_anchors
 from tcc.spec.document import Document, Path
 from tcc.spec.grids import close, enhanced, merged, of_task, pair_grid
 from tcc.spec.pairs import PlacedPair, check_pairs
 from tcc.spec.plugins import check_data, check_method, check_tasks
-from tcc.spec.schema import Grid, ReportSpec, SweepSpec
+from tcc.spec.schema import Grid, SweepSpec
 from tcc.spec.training import check_training
 
 
@@ -34,9 +34,9 @@ def check(document: Document, spec: SweepSpec) -> SweepSpec:
             "tasks": FrozenMap(tasks),
             "pairs": tuple(placed.pair for placed in pairs),
             "model": FrozenMap(params and params.model_dump(mode="json")),
-            "report": _check_anchors(document, spec),
         }
     )
+    complete = complete.model_copy(update={"report": check_anchors(document, complete)})
     policies = registry.names("search")
     if spec.search.policy not in policies:
         text = registry.unknown("search policy", spec.search.policy, policies)
@@ -68,24 +68,6 @@ def _check_evaluations(document: Document, spec: SweepSpec) -> None:
                     document.report(at, message)
             elif name not in declared and not document.touched(("data", name)):
                 document.report(at, registry.unknown("data set", name, declared))
-
-
-def _check_anchors(document: Document, spec: SweepSpec) -> ReportSpec:
-    """Each file of a codec from outside is there, and its data set is known."""
-    names = tuple(document.data.get("data") or ())
-    complete = []
-    for index, anchor in enumerate(spec.report.anchors):
-        at = document.path(("report", "anchors", index))
-        name = anchor.dataset or (names[0] if len(names) == 1 else None)
-        if not pathlib.Path(anchor.file).is_file():
-            document.report(at, f"there is no file {anchor.file!r}")
-        if name is None and names:
-            message = f"on which data set was it measured? There is {', '.join(names)}: write "
-            document.report(at, f"{message}`{{file: {anchor.file}, dataset: {names[0]}}}`")
-        elif name is not None and name not in names:
-            document.report(at, registry.unknown("data set", name, names))
-        complete.append(anchor.model_copy(update={"dataset": name}))
-    return spec.report.model_copy(update={"anchors": tuple(complete)})
 
 
 def _check_lambdas(document: Document, spec: SweepSpec, pairs: Iterable[PlacedPair]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -174,10 +173,12 @@ class SearchSpec(Section):
 
 class AnchorFile(Section):
     """An RD file (CompressAI's JSON, or CSV) of a codec from outside, and the data set that it was
-    measured on: by default the only one."""
+    measured on: by default the only one. `check` adds the file's content, which counts where the
+    file is not there: on another machine, or after a Ray job, whose folder is removed."""
 
-    file: Annotated[str, AfterValidator(lambda path: str(Path(path).absolute()))]
+    file: Annotated[str, Field(min_length=1)]
     dataset: Name | None = None
+    content: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -201,9 +202,9 @@ class ReportSpec(Section):
     )
 
     @property
-    def imported(self) -> list[tuple[str, str]]:
-        """Path and data set of each file of `anchors`."""
-        return [(item.file, item.dataset or "") for item in self.anchors]
+    def imported(self) -> list[tuple[str, str, str]]:
+        """Path, data set and content of each file of `anchors`."""
+        return [(item.file, item.dataset or "", item.content) for item in self.anchors]
 
 
 class WandbSpec(Section):

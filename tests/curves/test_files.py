@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tcc.curves.files import bdrate_json, bdrate_text, curve_json, verdict_on_files
 from tcc.curves.points import curves_of
-from tcc.curves.reading import read_curve
 from tcc.errors import DataError
+from tcc.formats.rd import read_curve
 
 BPP = [0.1, 0.2, 0.4, 0.8]
 PSNR = [28.0, 31.0, 33.5, 35.5]

@@ -39,7 +39,7 @@ def twice(curves):
 
 
 def test_all_with_a_total_rate_and_the_metric_is_compared(curves, outside):
-    vtm = imported_curves([(outside("VTM", **twice(curves)), "scenes")], curves)
+    vtm = imported_curves([(outside("VTM", **twice(curves)), "scenes", "")], curves)
     assert [(c.key.metric, describe(c.key)) for c in vtm] == [(PSNR, "VTM")]
     rows = compare(curves, anchor={"beta": 0.0}, imported=vtm)
     found = [row for row in rows if row.reference == "imported"]
@@ -53,9 +53,9 @@ def test_all_with_a_total_rate_and_the_metric_is_compared(curves, outside):
 
 def test_two_codecs_keep_their_means_over_bases_apart(curves, outside):
     results = twice(curves)
-    files = [(outside("VTM", **results), "scenes")]
+    files = [(outside("VTM", **results), "scenes", "")]
     results["bpp"] = [2 * rate for rate in results["bpp"]]
-    files.append((outside("JPEG", **results), "scenes"))
+    files.append((outside("JPEG", **results), "scenes", ""))
     rows = compare(curves, anchor={"beta": 0.0}, imported=imported_curves(files, curves))
     means = [row for row in rows if row.reference == "imported" and row.over]
     assert sorted(row.summary.anchor for row in means) == ["JPEG", "JPEG", "VTM", "VTM"]  # two β
@@ -65,7 +65,23 @@ def test_two_codecs_keep_their_means_over_bases_apart(curves, outside):
 
 def test_another_data_set_is_not_compared_and_another_metric_is_refused(curves, outside):
     path = outside("VTM", **twice(curves))
-    assert imported_curves([(path, "kodak")], curves) == ()  # nothing is measured there yet
+    assert imported_curves([(path, "kodak", "")], curves) == ()  # nothing is measured there yet
     other = outside("other", bpp=[0.1], vmaf=[90.0])
     with pytest.raises(DataError, match=r"other\.json: holds vmaf, and on 'scenes' there is"):
-        imported_curves([(other, "scenes")], curves)
+        imported_curves([(other, "scenes", "")], curves)
+
+
+def test_a_column_is_found_by_its_full_name_first(curves, outside):
+    results = {"bpp": [0.1, 0.2], "psnr-rgb": [1.0, 2.0], "psnr": [3.0, 4.0]}
+    path = outside("VTM", **results)
+    (vtm,) = imported_curves([(path, "scenes", "")], curves)
+    assert [point.value for point in vtm.points] == [3.0, 4.0]
+    path = outside("VTM", **results, **{PSNR: [5.0, 6.0]})
+    (vtm,) = imported_curves([(path, "scenes", "")], curves)
+    assert [point.value for point in vtm.points] == [5.0, 6.0]
+
+
+def test_two_codecs_of_one_name_are_refused(curves, outside):
+    path = outside("VTM", **twice(curves))
+    with pytest.raises(DataError, match="its codec is named 'VTM', as that of another file"):
+        imported_curves([(path, "scenes", ""), (path, "scenes", "")], curves)

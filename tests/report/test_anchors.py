@@ -62,9 +62,31 @@ def test_they_get_verdicts_and_rows(make_store, vtm):
     assert not build_report("made_up", store).fresh
     vtm.write_text(vtm.read_text().replace("27.5", "27.6"))
     assert build_report("made_up", store).fresh
-    vtm.unlink()
-    with pytest.raises(DataError, match=r"vtm\.json: cannot be read"):
+    vtm.write_text("{")
+    with pytest.raises(DataError, match=r"vtm\.json: is not valid JSON"):
         build_report("made_up", store)
+    vtm.unlink()  # as the working directory of a Ray job: what the spec was checked with is kept
+    assert parse_spec(spec).report.anchors[0].content == json.dumps(
+        {"name": "VTM <&>", "results": RESULTS}
+    )
+    with build_report("made_up", store).points.open(newline="") as file:
+        points = [row for row in csv.DictReader(file) if row["family"] == "imported"]
+    assert [float(row["rate_bpp"]) for row in points] == RESULTS["bpp"]
+
+
+def test_a_point_without_a_number_is_dropped_and_named(make_store, tmp_path):
+    path = tmp_path / "vtm.csv"
+    path.write_text("bpp,psnr\n0.1,20\n0.2,\n,22\n0.4,23\n0.8,25\n")
+    store = make_store((0,))
+    store.write_study("made_up", "spec.yaml", resolved_yaml(parse_spec(with_anchor(str(path)))))
+    content = json.loads(build_report("made_up", store).summary.read_text())
+    rows = [row for row in content["bd_rates"] if row["reference"] == "imported"]
+    dropped = next(row["dropped"] for row in rows if row["family"] == "single_layer")
+    assert sum("not finite" in it for it in dropped) == 2
+    (curve,) = [curve for curve in content["curves"] if curve["family"] == "imported"]
+    assert [
+        next(p[name] for p in curve["points"] if p[name] is None) for name in ("value", "rate_bpp")
+    ] == [None, None]
 
 
 def test_a_spec_names_file_and_data_set(tmp_path, vtm):
@@ -72,10 +94,20 @@ def test_a_spec_names_file_and_data_set(tmp_path, vtm):
     sweep.write_text(with_anchor(str(vtm)))
     (anchor,) = load_spec(sweep).report.anchors
     assert (anchor.file, anchor.dataset) == (str(vtm), "scenes")
+    again, broken, other, words = (tmp_path / f"{it}.json" for it in ("again", "broken", "o", "w"))
+    again.write_text(vtm.read_text())
+    broken.write_text("{")
+    other.write_text(json.dumps({"results": {"bpp": [0.1], "vmaf": [90]}}))
+    words.write_text(json.dumps({"results": {"bpp": ["low"], "psnr": [20]}}))
     for wrong, message in (
         ("none.json", r"report\.anchors\[0\]: there is no file '.*none\.json'"),
         (f"{{file: {vtm}, dataset: kodk}}", "unknown data set 'kodk'"),
         (f"{{fle: {vtm}}}", "fle"),
+        (f"{vtm}, {again}", r"again\.json: its codec is named 'VTM <&>', as that of .*vtm\.json"),
+        (str(broken), r"report\.anchors\[0\]: .*broken\.json: is not valid JSON"),
+        (str(other), "holds vmaf, and the study measures .*reconstruction/psnr.*: name a column"),
+        (str(words), "bpp: 'low' is not a number"),
+        (str(tmp_path), "cannot be read: Is a directory"),
     ):
         sweep.write_text(with_anchor(wrong))
         with pytest.raises(SpecError, match=message):
@@ -84,3 +116,17 @@ def test_a_spec_names_file_and_data_set(tmp_path, vtm):
     sweep.write_text(several.replace("enhancement: ", "dataset: scenes, enhancement: "))
     with pytest.raises(SpecError, match="on which data set was it measured"):
         load_spec(sweep)
+    sweep.write_text(
+        with_anchor(f"{{file: {vtm}, dataset: more}}")
+        .replace("data: {", "data: {more: {type: scenes}, ")
+        .replace("enhancement: ", "dataset: scenes, enhancement: ")
+    )
+    with pytest.raises(SpecError, match="measures nothing on 'more', only on scenes: add"):
+        load_spec(sweep)
+
+
+def test_a_path_may_begin_at_home_or_at_the_working_directory(vtm, monkeypatch):
+    monkeypatch.setenv("HOME", str(vtm.parent))
+    monkeypatch.chdir(vtm.parent)
+    for path in ("~/vtm.json", "vtm.json"):
+        assert parse_spec(with_anchor(path)).report.anchors[0].file == str(vtm)

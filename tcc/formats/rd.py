@@ -54,6 +54,13 @@ class RDFile:
             if not values or any(map(_is_number, values))
         ]
 
+    def column_of(self, metric: str) -> str | None:
+        """The column of a study's metric: of ``reconstruction/psnr`` what is named so, else
+        ``psnr``, else what means the same, as ``psnr-rgb``; None where there is none."""
+        names = (metric, metric.rpartition("/")[2])
+        found = self.metrics
+        return next(filter(None, (_named(name, found) for name in names)), None)
+
     def curve(self, metric: str | None = None) -> FileCurve:
         """One metric's curve; without ``metric``, of the only one that it has.
 
@@ -114,19 +121,29 @@ def read_file(path: str | os.PathLike[str]) -> RDFile:
     Raises:
         DataError: the file cannot be read, or is neither format.
     """
+    return parse_file(path, read_text(Path(path)))
+
+
+def parse_file(path: str | os.PathLike[str], text: str) -> RDFile:
+    """`read_file` of a text that was read from ``path``.
+
+    Raises:
+        DataError: the text is neither format.
+    """
     path = Path(path)
-    text = read_text(path)
     if text.lstrip()[:1] in ("{", "["):
         return _read_json(path, text)
     return RDFile(path=path, name=path.stem, columns=_read_csv(path, text))
 
 
-def read_text(path: Path) -> str:
-    """A file's text, without a byte order mark.
+def read_text(path: Path, kept: str = "") -> str:
+    """A file's text, without a byte order mark; where it is not there, what was kept of it.
 
     Raises:
         DataError: it cannot be read or is no text.
     """
+    if kept and not path.exists():
+        return kept
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
