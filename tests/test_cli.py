@@ -156,6 +156,8 @@ def test_bdrate_of_two_files(tmp_path):
     found = json.loads(done.stdout)
     assert found["bd_rate_percent"] == pytest.approx(100, abs=1e-6)
     assert found["overlap"] == 1
+    refused = tcc("bdrate", "anchor.json", "test.json", "--baseline", "x", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert tcc("bdrate", "anchor.json", "test.json", cwd=tmp_path).stdout.startswith(
         "BD-rate (psnr): +100.00 %"
     )

@@ -64,7 +64,9 @@ def decode(
 @click.command()
 @click.argument("anchor", type=click.Path(path_type=Path))
 @click.argument("test", type=click.Path(path_type=Path), required=False)
-@click.option("--metric", help="Name of the metric; needed where a file holds several.")
+@click.option(
+    "--metric", help="Name of the metric; needed where a file holds several. Of a table: this only."
+)
 @click.option("--lower-is-better", is_flag=True, help="The metric falls as quality rises.")
 @click.option("--baseline", metavar="METHOD", help="Of a table; Baseline where none is given.")
 @json_option
@@ -80,9 +82,11 @@ def bdrate(
     if test is None:
         from tcc.curves.claims import claims, claims_json, claims_text
 
-        table = claims(anchor, baseline=baseline)
+        table = claims(anchor, baseline=baseline, metric=metric, lower=lower_is_better)
         print_json(claims_json(table)) if as_json else click.echo(claims_text(table))
         return
+    if baseline is not None:
+        raise click.UsageError("--baseline is of a table; of two files the first is the anchor")
     from tcc.curves.files import bdrate_json, bdrate_text, verdict_on_files
 
     found = verdict_on_files(anchor, test, metric=metric, lower_is_better=lower_is_better)

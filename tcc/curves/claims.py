@@ -10,6 +10,7 @@ compression.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tcc.curves.bdrate import MAX_DISAGREEMENT, METHOD, verdict
-from tcc.curves.files import bdrate_json, bdrate_text, lower_is_better
+from tcc.curves.files import bdrate_json, bdrate_text, direction, lower_is_better
 from tcc.errors import DataError
-from tcc.formats.rd import read_rows, read_text
+from tcc.formats.rd import read_rows, read_text, same_metric
 from tcc.records import BDRate
 from tcc.registry import unknown
 
@@ -93,14 +94,23 @@ class Claim:
         return "; ".join([f"{head}; within {MAX_DISAGREEMENT:g} points under {within}", *why])
 
 
-def claims(path: str | os.PathLike[str], *, baseline: str | None = None) -> tuple[Claim, ...]:
+def claims(
+    path: str | os.PathLike[str],
+    *,
+    baseline: str | None = None,
+    metric: str | None = None,
+    lower: bool = False,
+) -> tuple[Claim, ...]:
     """Every curve of a table but the baselines, in the order of the table.
 
     Args:
         baseline: the method that the others of its panel are compared with.
+        metric: leave out the panels of others.
+        lower: the metric falls as quality rises, whatever its name says.
 
     Raises:
-        DataError: the file is no such table, or a panel lacks its baseline.
+        DataError: the file is no such table, a panel lacks its baseline, or ``lower`` is said of
+            several metrics.
     """
     path = Path(path)
     header, cells = read_rows(path, read_text(path))
@@ -113,7 +123,21 @@ def claims(path: str | os.PathLike[str], *, baseline: str | None = None) -> tupl
     panels: dict[tuple[str, ...], list[Row]] = {}
     for row in (dict(zip(header, row, strict=True)) for row in cells):
         panels.setdefault(tuple(row.get(name, "") for name in _PANEL), []).append(row)
-    return tuple(claim for rows in panels.values() for claim in _panel(path, rows, baseline))
+    metrics = list(dict.fromkeys(rows[0]["metric"] for rows in panels.values()))
+    asked = [it for it in metrics if metric is None or same_metric(it, metric)]
+    if metric is not None and metrics and not asked:
+        raise DataError(f"{path}: {unknown('metric', metric, tuple(metrics))}")
+    if lower and len(asked) > 1:
+        raise DataError(f"{path}: has several metrics ({', '.join(asked)}); give --metric")
+    found = tuple(
+        claim
+        for rows in panels.values()
+        if rows[0]["metric"] in asked
+        for claim in _panel(path, rows, baseline, lower=lower)
+    )
+    if not found:
+        raise DataError(f"{path}: holds no curve to compare with {baseline or BASELINE!r}")
+    return found
 
 
 def claims_json(found: Sequence[Claim]) -> dict[str, Any]:
@@ -141,13 +165,17 @@ def claims_text(found: Sequence[Claim]) -> str:
         for claim in found
         if claim.percent is not None
     ]
-    return "\n\n".join([*lines, *(f"{it.title}\n{bdrate_text(it.result)}" for it in found)])
+    return "\n\n".join(
+        [*lines, *(f"{it.title}\n{bdrate_text(it.result)}".lstrip() for it in found)]
+    )
 
 
-def _panel(path: Path, rows: Sequence[Row], baseline: str | None) -> Iterator[Claim]:
+def _panel(
+    path: Path, rows: Sequence[Row], baseline: str | None, *, lower: bool
+) -> Iterator[Claim]:
     panel = {name: rows[0][name] for name in _PANEL if name in rows[0]}
     curves: dict[str, list[Row]] = {}
-    levels = [_number(path, row, "value") for row in rows if not row["bpp"]]
+    levels = [_finite(path, row, "value") for row in rows if not row["bpp"]]
     for row in rows:
         if row["bpp"]:
             curves.setdefault(row["method"], []).append(row)
@@ -155,7 +183,7 @@ def _panel(path: Path, rows: Sequence[Row], baseline: str | None) -> Iterator[Cl
     if anchor not in curves:
         where = " ".join(filter(None, panel.values()))
         raise DataError(f"{path}: {where}: {unknown('baseline', anchor, tuple(curves))}")
-    falls = lower_is_better(panel["metric"])
+    falls = lower or lower_is_better(panel["metric"])
     for method, points in curves.items():
         if method == anchor:
             continue
@@ -174,6 +202,7 @@ def _panel(path: Path, rows: Sequence[Row], baseline: str | None) -> Iterator[Cl
                 anchor=anchor,
                 test=method,
                 ceiling=(min if falls else max)(levels, default=None),
+                cautions=direction(panel["metric"], falls),
             ),
         )
 
@@ -181,9 +210,16 @@ def _panel(path: Path, rows: Sequence[Row], baseline: str | None) -> Iterator[Cl
 def _claimed(path: Path, method: str, rows: Sequence[Row], panel: Row) -> float | None:
     said = next((row for row in rows if row.get("claim")), None)
     if said is not None:
-        return _number(path, said, "claim")
+        return _finite(path, said, "claim")
     known = PAPER.get(tuple(panel.get(name, "") for name in _PANEL[:3]))  # type: ignore[arg-type]
     return known if method == _PROPOSED else None
+
+
+def _finite(path: Path, row: Row, column: str) -> float:
+    number = _number(path, row, column)
+    if not math.isfinite(number):
+        raise DataError(f"{path}: {column}: {row[column]!r} is not finite; write it such as 0.1")
+    return number
 
 
 def _number(path: Path, row: Row, column: str) -> float:

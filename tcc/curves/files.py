@@ -48,7 +48,7 @@ def verdict_on_files(
         higher_is_better=not lower_is_better,
         anchor=curves[0].name,
         test=curves[1].name,
-        cautions=[*_direction(curves[0].metric, lower_is_better), *renamed(*curves)],
+        cautions=[*direction(curves[0].metric, lower_is_better), *renamed(*curves)],
     )
 
 
@@ -114,7 +114,7 @@ def lower_is_better(metric: str) -> bool:
     return bool(_words(metric) & _LOWER)
 
 
-def _direction(metric: str, lower: bool) -> list[str]:
+def direction(metric: str, lower: bool) -> list[str]:
     """A caution where a metric's name speaks against the direction given."""
     if lower_is_better(metric) and not lower:
         return [f"{metric} was taken as higher is better; its name suggests --lower-is-better"]

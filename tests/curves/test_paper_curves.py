@@ -177,3 +177,56 @@ def test_a_table_may_say_what_is_claimed(tmp_path):
     path.write_text("metric,method,bpp,value\npsnr,Baseline,a,30\npsnr,Other,1,30\n")
     with pytest.raises(DataError, match="bpp: 'a' is not a number"):
         claims(path, baseline="Baseline")
+
+
+# --- any table ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def write(tmp_path):
+    """``write(rows)``: a table of the columns metric, method, bpp, value, claim."""
+
+    def text(rows: str) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_text("metric,method,bpp,value,claim\n" + rows)
+        return path
+
+    return text
+
+
+FALLING = "".join(
+    f"MPJPE,{method},{dear * 2**n},{50 - 10 * n},\n"
+    for method, dear in (("Baseline", 0.2), ("New", 0.1))
+    for n in range(4)
+)
+
+
+def test_a_metric_that_falls_is_said_to(write):
+    path = write(FALLING)
+    (claim,) = claims(path)
+    assert claim.result.verdict == "refused"
+    (claim,) = claims(path, lower=True)
+    assert claim.result.percent == pytest.approx(-50)
+    assert not claims_text([claim]).startswith("\n")
+    path = write(FALLING + "PSNR,Baseline,1,30,\nPSNR,New,1,31,\n")
+    with pytest.raises(DataError, match=r"several metrics \(MPJPE, PSNR\); give --metric"):
+        claims(path, lower=True)
+    assert claims(path, lower=True, metric="mpjpe")[0].result.percent == pytest.approx(-50)
+    with pytest.raises(DataError, match="unknown metric 'PSRN'"):
+        claims(path, metric="PSRN")
+    (claim,) = claims(path, lower=True, metric="PSNR")
+    assert any("PSNR was taken as lower is better" in it for it in claim.result.reasons)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("PSNR,Baseline,1,30,\nPSNR,New,1,31,nan\n", "claim: 'nan' is not finite"),
+        ("PSNR,Baseline,1,30,\nPSNR,New,1,31,\nPSNR,None,,inf,\n", "value: 'inf' is not finite"),
+        ("PSNR,Baseline,1,30,\n", "holds no curve to compare with 'Baseline'"),
+        ("", "holds no curve to compare with 'Baseline'"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(write, rows, message):
+    with pytest.raises(DataError, match=message):
+        claims(write(rows))
