@@ -200,6 +200,8 @@ def _verdict(
     if test.key.family in _PER_BASE and "lambda_b" not in test.key.fixed:
         moving = f"the base moves along the curves: an equal {test.metric.name} is no equal base"
         cautions.append(moving)
+    if (anchor.key.family, test.key.source) == (IMPORTED, "estimated"):
+        cautions.append("the test's rates are estimated, the anchor's are of a codec from outside")
     return verdict(
         [point.rate_bpp for point in anchor.points],
         [point.value for point in anchor.points],

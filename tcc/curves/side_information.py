@@ -75,7 +75,11 @@ def savings(gains: Iterable[SideInformation]) -> tuple[Saving, ...]:
         by_base.setdefault(key, []).append(gain)
         over.setdefault(replace(key, fixed=fixed), []).append(gain)
     found = [_saving(items, over_bases=False) for items in by_base.values()]
-    found += [_saving(items, over_bases=True) for key, items in over.items() if key not in by_base]
+    found += [
+        _saving(items, over_bases=True)
+        for items in over.values()
+        if len({gain.key.fixed.get("lambda_b") for gain in items}) > 1
+    ]
     return tuple(found)
 
 

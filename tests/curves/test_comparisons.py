@@ -265,3 +265,6 @@ def test_what_bases_save_is_summarised_for_each_pair_and_beta(study):
         assert mean.percent_of_base == pytest.approx(sum(shares) / 2)
     (two,) = savings(side_information(curves_of(study(0, 1), {})))[:1]
     assert two.bpp_interval is None
+    gains = side_information(curves_of(study(0), {}))
+    one = [it for it in gains if it.key.fixed["lambda_b"] == gains[0].key.fixed["lambda_b"]]
+    assert all("lambda_b" in it.key.fixed for it in savings(one))  # a mean over one base is none
