@@ -152,8 +152,8 @@ def _gap(row: Comparison, tracks: Sequence[_Track]) -> Gap:
             and min(result.num_points[track.role] for result in results) < MIN_POINTS
         ]
         advice += [
-            f"{track.role}: {len(track.axes)} λ, and fewer than {MIN_POINTS} points survive the "
-            "reduction: more λ do not help, more seeds or longer training (train.steps) may"
+            f"{track.role}: {len(track.axes)} λ, and of some seed fewer than {MIN_POINTS} points "
+            "survive the reduction: more λ do not help, longer training (train.steps) may"
             for track in stuck
         ]
         if not stuck:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -18,7 +18,7 @@ from tcc.plan.ledger import as_planned
 from tcc.plan.past import TO_DO
 from tcc.records import CurveKey, TrialRecord, TrialSpec
 from tcc.spec import SweepSpec
-from tcc.spec.grids import enhanced, merged, of_task, snapped
+from tcc.spec.grids import close, enhanced, merged, of_task, snapped
 from tcc.spec.schema import ALL, EnhanceAt, Grid, Pair
 from tcc.stores import Store
 
@@ -52,6 +52,7 @@ def extend(spec: SweepSpec, store: Store) -> Extension:
     rows = compare(curves, anchor=anchor)
     # what the study itself refuses, no λ mends
     found = () if spec.report.refuse else gaps(rows, curves, plan)
+    found = tuple(_within(spec, gap) for gap in found)
     pairs = tuple(_pairs(spec, [it for gap in found for it in gap.proposals]))
     longer = spec.model_copy(update={"pairs": (*spec.pairs, *pairs)})
     whole = expand(longer)
@@ -182,6 +183,16 @@ def _pairs(spec: SweepSpec, proposals: Sequence[Proposal]) -> Iterator[Pair]:
             yield pair.model_copy(update={"grid": _grid(spec, pair, key, values)})
 
 
+def _within(spec: SweepSpec, gap: Gap) -> Gap:
+    """A gap without those proposals that the spec's ``also`` would leave out."""
+    only = next((it.only for it in spec.also if it.kind == gap.comparison.test.family), {})
+    if not (gap.proposals and "lambda_b" in only):
+        return gap
+    values = ", ".join(f"{value:g}" for value in only["lambda_b"])
+    told = f"`also` asks for direct trials at lambda_b {values} alone: add to these first"
+    return replace(gap, proposals=(), advice=(*gap.advice, told))
+
+
 def _near(point: Mapping[str, float], other: Mapping[str, float]) -> bool:
     """Whether one λ serves for both: what two comparisons lack of a curve is seldom quite equal."""
     return all(abs(math.log(x / other[name])) < math.log(NEAR) for name, x in point.items())
@@ -218,7 +229,8 @@ def _grid(
         return Grid(**own)
     # the grid needs an enhancement: one that is
     first = (*snapped(enhanced(whole, pair.base), there), *there)[0]
-    own |= {"lambda_b": (first, *values["lambda_b"]), "enhance_at": EnhanceAt(lambda_b=(first,))}
+    new = [value for value in values["lambda_b"] if not close(value, first)]
+    own |= {"lambda_b": (first, *new), "enhance_at": EnhanceAt(lambda_b=(first,))}
     if whole.pairing == "zip":
         own |= {"lambda_e": (there_e[there.index(first)],), "pairing": "product"}
     return Grid(**own)

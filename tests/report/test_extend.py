@@ -12,7 +12,7 @@ import yaml
 from made_up import STUDY, checkpoint_of, fabricate
 
 from tcc.plan import expand, ledger
-from tcc.search._extend import NEAR, extend, extension_json, extension_text
+from tcc.search._extend import NEAR, _pairs, extend, extension_json, extension_text
 from tcc.spec import parse_spec, resolved_yaml
 
 SEEDS = (0, 1, 2)
@@ -129,6 +129,31 @@ def test_bases_of_another_pair_are_not_waited_for(make_store):
     found = extend(planned, store)
     assert found.gaps
     assert not any("not done" in line for gap in found.gaps for line in gap.advice)
+
+
+def test_direct_trials_that_the_spec_leaves_out_are_not_proposed(make_store):
+    spec = parse_spec(SPEC.replace("also: [direct,", "also: [direct: {lambda_b: [0.3]},"))
+    found = extend(spec, make_store(SEEDS))
+    direct = [gap for gap in found.gaps if gap.comparison.test.family == "direct"]
+    assert direct
+    for gap in direct:
+        assert gap.proposals == ()
+        assert any("direct trials at lambda_b 0.3 alone" in line for line in gap.advice)
+
+
+def test_a_base_that_is_there_is_not_added_twice(make_store):
+    """Where the one point of a curve is a later λ_b, an earlier one may be proposed."""
+    text = SPEC.replace("lambda_b: [0.1, 0.3, 1]", "lambda_b: [0.3]")
+    spec, store = parse_spec(text), make_store(SEEDS)
+    found = extend(spec, store)
+    new = {
+        x for gap in found.gaps for it in gap.proposals for axes in it.axes for x in axes.values()
+    }
+    assert 0.1 in new
+    spec = parse_spec(text.replace("lambda_b: [0.3]", "lambda_b: [0.1, 0.3]"))
+    proposal = next(it for gap in found.gaps for it in gap.proposals if it.key.family == "base")
+    (pair,) = _pairs(spec, [proposal])
+    assert len(set(pair.grid.lambda_b)) == len(pair.grid.lambda_b)
 
 
 @pytest.mark.parametrize(
