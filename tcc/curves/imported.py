@@ -17,29 +17,22 @@ def imported_curves(
     files: Iterable[tuple[str, str, str]], curves: Iterable[RDCurve]
 ) -> tuple[RDCurve, ...]:
     """One curve for each file and each metric of the study that it holds under a like name:
-    ``psnr-rgb`` is ``reconstruction/psnr``. Its name is the key's variant.
+    ``psnr-rgb`` is ``reconstruction/psnr``. Its name is the key's variant. A file without any gives
+    none: of a study that is not finished, its metric may be still to come.
 
     Args:
         files: path, data set that it was measured on, and what was kept of it.
         curves: of the study.
 
     Raises:
-        DataError: a file cannot be read, holds no metric that was measured on its data set, or has
-            the name of another.
+        DataError: a file cannot be read, or has the name of another.
     """
     curves = tuple(curves)
     found: dict[CurveKey, RDCurve] = {}
     for path, dataset, kept in files:
         metrics = {c.metric.name: c.metric for c in curves if c.key.dataset == dataset}
         file = parse_file(path, read_text(Path(path), kept))
-        here = [*_of_file(file, dataset, metrics.values())]
-        if metrics and not here:
-            raise DataError(
-                f"{path}: holds {', '.join(file.metrics) or 'no metric'}, and on {dataset!r} there "
-                f"is measured {', '.join(metrics)}; take it out of report.anchors, or name a "
-                "column as one of these"
-            )
-        for curve in here:
+        for curve in _of_file(file, dataset, metrics.values()):
             if curve.key in found:
                 raise DataError(
                     f"{path}: its codec is named {file.name!r}, as that of another file: give one "

@@ -9,6 +9,7 @@ from tcc.datasets import expanded
 from tcc.errors import DataError
 from tcc.formats.rd import RDFile, parse_file, read_text
 from tcc.spec.document import Document, Path
+from tcc.spec.pairs import lacking_labels
 from tcc.spec.schema import AnchorFile, ReportSpec, SweepSpec
 
 
@@ -28,7 +29,7 @@ def check_anchors(document: Document, spec: SweepSpec) -> ReportSpec:
                 continue
             text = read_text(path, anchor.content)
             file = parse_file(path, text)
-            _check_metrics(document, spec, at, file)
+            _check_metrics(document, spec, at, file, dataset)
         except DataError as error:
             document.report(at, str(error))
             continue
@@ -70,21 +71,26 @@ def _measured(spec: SweepSpec) -> list[str]:
     return sorted({name for it in spec.evaluate for name in ([it.data] if it.data else trained)})
 
 
-def _check_metrics(document: Document, spec: SweepSpec, at: Path, file: RDFile) -> None:
-    """The file holds points of a metric of the study.
+def _check_metrics(
+    document: Document, spec: SweepSpec, at: Path, file: RDFile, dataset: str | None
+) -> None:
+    """The file holds points of a metric that the study measures on its data set.
 
     Raises:
         DataError: it holds no rate, no metric at all, or no numbers.
     """
-    tasks = dict.fromkeys(task for pair in spec.pairs for task in (pair.base, pair.enhancement))
-    known = [task for task in tasks if task in registry.names("tasks")]
-    metrics = [f"{task}/{it.name}" for task in known for it in registry.load("tasks", task).metrics]
+    named = dict.fromkeys(task for pair in spec.pairs for task in (pair.base, pair.enhancement))
+    tasks = [task for task in named if task in registry.names("tasks")]
+    if dataset is not None and dataset in spec.data:
+        lacking = lacking_labels(tasks, spec.data[dataset].info)
+        tasks = [task for task in tasks if task not in lacking]
+    metrics = [f"{task}/{it.name}" for task in tasks for it in registry.load("tasks", task).metrics]
     columns = {column for metric in metrics if (column := file.column_of(metric)) is not None}
     for column in columns or file.metrics[:1] or [None]:
         file.curve(column)
     if metrics and not columns:
         document.report(
             at,
-            f"{file.path}: holds {', '.join(file.metrics)}, and the study measures "
+            f"{file.path}: holds {', '.join(file.metrics)}, and the study measures on {dataset!r} "
             f"{', '.join(metrics)}: name a column as one of these",
         )

@@ -40,7 +40,7 @@ def check_pairs(
             continue
         info = data[name].info
         _check_training(document, index, name, info)
-        lacking = _lacking((*bases, *enhancements), info)
+        lacking = lacking_labels((*bases, *enhancements), info)
         for side, asked in (("base", pair.base), ("enhancement", pair.enhancement)):
             if asked == ALL:
                 lines = (f"{task} on {name}: {why}" for task, why in lacking.items())
@@ -71,7 +71,7 @@ def _candidates(document: Document, index: int, side: str, name: str) -> list[st
     return [] if task is None else [name]
 
 
-def _lacking(tasks: Iterable[str], info: DatasetInfo) -> dict[str, str]:
+def lacking_labels(tasks: Iterable[str], info: DatasetInfo) -> dict[str, str]:
     """Task → why it cannot use a data set, where it cannot."""
     labels = (IMAGE, *info.labels)
     found: dict[str, str] = {}

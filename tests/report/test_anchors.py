@@ -105,7 +105,10 @@ def test_a_spec_names_file_and_data_set(tmp_path, vtm):
         (f"{{fle: {vtm}}}", "fle"),
         (f"{vtm}, {again}", r"again\.json: its codec is named 'VTM <&>', as that of .*vtm\.json"),
         (str(broken), r"report\.anchors\[0\]: .*broken\.json: is not valid JSON"),
-        (str(other), "holds vmaf, and the study measures .*reconstruction/psnr.*: name a column"),
+        (
+            str(other),
+            "holds vmaf, and the study measures on 'scenes' .*psnr.*: name",
+        ),
         (str(words), "bpp: 'low' is not a number"),
         (str(tmp_path), "cannot be read: Is a directory"),
     ):
