@@ -119,7 +119,7 @@ def extension_text(found: Extension) -> str:
         ]
         lines += [f"  note     {text}" for text in gap.advice]
     if not found.pairs:
-        return "\n".join([*lines, "no λ would help"])
+        return "\n".join([*lines, "no λ to propose"])
     lines += [
         f"no λ is more than {REACH:g} times beyond its grid; `--run` runs them; to keep them, add",
         "pairs:",
