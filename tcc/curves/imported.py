@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def imported_curves(
 ) -> tuple[RDCurve, ...]:
     """One curve for each file and each metric of the study that it holds under a like name:
     ``psnr-rgb`` is ``reconstruction/psnr``. Its name is the key's variant. A file without any gives
-    none: of a study that is not finished, its metric may be still to come.
+    none: of a study that is not finished, its metric may be still to come. Points without a number
+    are left out.
 
     Args:
         files: path, data set that it was measured on, and what was kept of it.
@@ -49,7 +51,7 @@ def _of_file(file: RDFile, dataset: str, metrics: Iterable[MetricInfo]) -> Itera
         if column is None:
             continue
         curve = file.curve(column)
-        points = (
+        points = by_rate(
             RDPoint(
                 trial="",
                 base="",
@@ -66,6 +68,7 @@ def _of_file(file: RDFile, dataset: str, metrics: Iterable[MetricInfo]) -> Itera
                 still_improving=False,
             )
             for rate, value in zip(curve.bpp, curve.values, strict=True)
+            if math.isfinite(rate) and math.isfinite(value)  # an empty cell was not measured
         )
         key = CurveKey(
             family=FAMILY,
@@ -79,4 +82,5 @@ def _of_file(file: RDFile, dataset: str, metrics: Iterable[MetricInfo]) -> Itera
             variant=curve.name,
             seed=0,
         )
-        yield RDCurve(key=key, metric=metric, points=by_rate(points))
+        if points:
+            yield RDCurve(key=key, metric=metric, points=points)

@@ -72,7 +72,7 @@ def _point_cells(point: RDPoint) -> Row:
     layers = {stream.partition(".")[0] for stream in point.bpp_by_stream}
     rates = {layer: rate_of(point.bpp_by_stream, layer) for layer in layers}
     return {
-        "value": point.value if math.isfinite(point.value) else None,
+        "value": point.value,
         "rate_bpp": point.rate_bpp if math.isfinite(point.rate_bpp) else None,
         "base_bpp": rates.get("base"),
         "enhancement_bpp": rates.get("enhancement"),

@@ -74,19 +74,20 @@ def test_they_get_verdicts_and_rows(make_store, vtm):
     assert [float(row["rate_bpp"]) for row in points] == RESULTS["bpp"]
 
 
-def test_a_point_without_a_number_is_dropped_and_named(make_store, tmp_path):
-    path = tmp_path / "vtm.csv"
+def test_a_point_without_a_number_is_left_out(make_store, tmp_path):
+    path, empty = tmp_path / "vtm.csv", tmp_path / "empty.csv"
     path.write_text("bpp,psnr\n0.1,20\n0.2,\n,22\n0.4,23\n0.8,25\n")
+    empty.write_text("bpp,psnr\n")
     store = make_store((0,))
-    store.write_study("made_up", "spec.yaml", resolved_yaml(parse_spec(with_anchor(str(path)))))
+    spec = parse_spec(with_anchor(f"{path}, {empty}"))
+    store.write_study("made_up", "spec.yaml", resolved_yaml(spec))
     content = json.loads(build_report("made_up", store).summary.read_text())
-    rows = [row for row in content["bd_rates"] if row["reference"] == "imported"]
-    dropped = next(row["dropped"] for row in rows if row["family"] == "single_layer")
-    assert sum("not finite" in it for it in dropped) == 2
     (curve,) = [curve for curve in content["curves"] if curve["family"] == "imported"]
-    assert [
-        next(p[name] for p in curve["points"] if p[name] is None) for name in ("value", "rate_bpp")
-    ] == [None, None]
+    assert [(point["rate_bpp"], point["value"]) for point in curve["points"]] == [
+        (0.1, 20),
+        (0.4, 23),
+        (0.8, 25),
+    ]
 
 
 def test_a_spec_names_file_and_data_set(tmp_path, vtm):
