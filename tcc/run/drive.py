@@ -93,6 +93,6 @@ def drive(
         states=schedule.states,
         seconds=dict(schedule.given.seconds),
         losses=schedule.losses.total,
-        cause=stopping.cause or cause,
+        cause=stopping.why or cause,
         at_once=at_once,
     )

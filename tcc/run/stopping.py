@@ -45,10 +45,14 @@ class Stopping:
             )
 
     @property
+    def why(self) -> BaseException | None:
+        """Why the run stops; a signal counts that was heard since the last `check`."""
+        return self.cause or (None if self._heard_at is None else KeyboardInterrupt())
+
+    @property
     def interrupted(self) -> bool:
-        """Whether a signal is why, though it may have been heard since the last `check`."""
-        heard = self.cause is None and self._heard_at is not None
-        return heard or isinstance(self.cause, KeyboardInterrupt)
+        """Whether a signal is why."""
+        return isinstance(self.why, KeyboardInterrupt)
 
     def check(self) -> bool:
         """Whether the run stops. Called several times a second.

@@ -48,6 +48,18 @@ def test_a_signal_that_comes_twice_at_once_is_one() -> None:
     assert len(heard.told) == 2
 
 
+def test_a_signal_is_why_before_anybody_acted_on_it() -> None:
+    heard = Heard()
+    assert heard.stopping.why is None
+    with heard.stopping.on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert heard.stopping.cause is None
+    assert isinstance(heard.stopping.why, KeyboardInterrupt)
+    other = Heard()
+    other.stopping.because(StoreError("full"))
+    assert other.stopping.why is other.stopping.cause
+
+
 def test_the_first_signal_ends_what_stops_for_another_cause() -> None:
     heard = Heard()
     heard.stopping.because(StoreError("the disk is full"))
