@@ -3,6 +3,8 @@
 points             trial records → RD curves, one a family, pair, data set, rate source and seed
 front              one curve cleaned and reduced to its Pareto front
 bdrate             two curves → a BD-rate verdict
+resampling         the BD-rates of one pair of curves in many resamples at once
+images             the images of a comparison drawn anew → intervals of its verdicts
 seeds              the verdicts of several seeds → their mean, interval and verdict
 comparisons        all curves of a study → one verdict row a comparison
 gaps               what a verdict lacks → λ to add

@@ -11,7 +11,7 @@ test curve meets that seed's anchor curve.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tcc.curves.bdrate import verdict
 from tcc.curves.deltas import Delta, deltas
@@ -23,7 +23,7 @@ from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve, RDPoint
 BASELINE = "baseline"
 REFERENCES = ("standalone", "single_layer", "simulcast")  # of scalable curves
 _AGAINST_IMPORTED = ("base", "direct", "scalable", "single_layer")
-_OWN = "standalone_own"  # a standalone curve over the rate of its second layer alone
+OWN_STANDALONE = "standalone_own"  # a standalone curve over the rate of its second layer alone
 _AGAINST_BASELINE = ("base", "direct", "direct_published", "scalable", "enhancement_only")
 _PER_BASE = ("scalable", "enhancement_only")
 _SYMBOLS = {"beta": "β", "lambda_b": "λ_b", "lambda_e": "λ_e"}
@@ -46,6 +46,8 @@ class Comparison:
     summary: BDRate
     bootstrap: Interval | None  # of the summary's mean; None below five seeds
     deltas: tuple[Delta, ...]  # test minus anchor at equal λ, one an RD point
+    pairs: Mapping[int, tuple[RDCurve, RDCurve]] = field(default_factory=dict, repr=False)
+    # seed → anchor curve, test curve; none of a mean over bases
 
     @property
     def rate(self) -> str:
@@ -137,7 +139,7 @@ def _references(family: str) -> Iterator[tuple[str, str]]:
     if family == "scalable":
         yield from zip(REFERENCES, REFERENCES, strict=True)
     elif family == "enhancement_only":  # what stands beside the same base
-        yield from (("standalone", _OWN), ("simulcast", "single_layer"))
+        yield from (("standalone", OWN_STANDALONE), ("simulcast", "single_layer"))
 
 
 def _own_rates(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
@@ -147,7 +149,7 @@ def _own_rates(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
                 replace(point, rate_bpp=rate_of(point.bpp_by_stream, "enhancement"))
                 for point in curve.points
             )
-            key = replace(curve.key, family=_OWN)
+            key = replace(curve.key, family=OWN_STANDALONE)
             yield replace(curve, key=key, points=by_rate(points))
 
 
@@ -181,6 +183,7 @@ def _compare(
         summary=summary,
         bootstrap=bootstrap,
         deltas=deltas(pairs),
+        pairs=pairs,
     )
 
 
@@ -250,14 +253,15 @@ def _with_means(rows: Sequence[Comparison]) -> Iterator[Comparison]:
     groups: dict[tuple[str, str, CurveKey], list[Comparison]] = {}
     for row in rows:
         codec = row.anchor.variant if row.reference == IMPORTED else ""
-        groups.setdefault((row.reference, codec, _without_base(row.test)), []).append(row)
+        groups.setdefault((row.reference, codec, without_base(row.test)), []).append(row)
     for (*_, key), members in groups.items():
         yield from members
         if key.family in _PER_BASE and len(members) > 1:
             yield _mean(members)
 
 
-def _without_base(key: CurveKey) -> CurveKey:
+def without_base(key: CurveKey) -> CurveKey:
+    """What the rows of several λ_b share, of any seed."""
     fixed = {name: value for name, value in key.fixed.items() if name != "lambda_b"}
     return replace(key, fixed=fixed, seed=0)
 
@@ -266,7 +270,7 @@ def _mean(rows: Sequence[Comparison]) -> Comparison:
     """The mean over bases: each seed's over its λ_b first, then over the seeds."""
     seeds = sorted({seed for row in rows for seed, _ in row.per_seed})
     per_seed = {}
-    test, anchor = (_without_base(key) for key in (rows[0].test, rows[0].anchor))
+    test, anchor = (without_base(key) for key in (rows[0].test, rows[0].anchor))
     for seed in seeds:
         parts, absent = {}, []
         for row in rows:

@@ -194,6 +194,7 @@ def _points(
                     still_improving=improving,
                     gap=evaluation.gap,
                     bits_by_stream={} if rate is None else rate.bits_by_stream,
+                    per_image=evaluation.per_image,
                 )
                 along = tuple(trial.axes) if level else _MOVING.get(family, moving)
                 key = CurveKey(

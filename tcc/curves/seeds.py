@@ -6,9 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from tcc.curves.bdrate import METHOD
 from tcc.records import BDRate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MIN_SEEDS = 3  # for a t-interval
 MIN_SEEDS_BOOTSTRAP = 5
@@ -94,8 +99,15 @@ def bootstrap_interval(values: Sequence[float]) -> Interval | None:
     import numpy as np
 
     draws = np.random.default_rng(0).choice(sorted(values), (RESAMPLES, len(values)))
-    tail = (1 - CONFIDENCE) / 2 * 100
-    low, high = np.percentile(draws.mean(axis=1), [tail, 100 - tail])
+    return percentile_interval(draws.mean(axis=1))
+
+
+def percentile_interval(draws: NDArray[np.float64]) -> Interval:
+    """The middle 95 % of a bootstrap's draws."""
+    import numpy as np
+
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -61,6 +61,7 @@ def _points(scalable: RDCurve, singles: Sequence[RDPoint], gaps: BaseGaps) -> It
             rate_bpp=sum(bpp.values()),
             bpp_by_stream=bpp,
             bits_by_stream=_beside(point.bits_by_stream, single.bits_by_stream),
+            base_images=point.per_image,
         )
 
 

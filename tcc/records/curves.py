@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tcc.records.frozen import FrozenMap, Record
 from tcc.records.plugins import MetricInfo
-from tcc.records.results import CodingGap
+from tcc.records.results import CodingGap, ImageResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,9 @@ class RDPoint(Record):
     still_improving: bool
     gap: CodingGap | None = None  # of the layers of its rate; None where no image was coded
     bits_by_stream: Mapping[str, float] = field(default_factory=FrozenMap)  # over all images
+    per_image: tuple[ImageResult, ...] = field(default=(), repr=False, compare=False)
+    base_images: tuple[ImageResult, ...] = field(default=(), repr=False, compare=False)
+    # of simulcast: the images of the scalable point whose base is in its rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ class BDRate(Record):
     below three. ``overlap``: intersection over union of the two metric ranges, 0 to 1.
     ``metric_change``: BD-metric, the mean of test minus anchor over the log-rates that both have,
     in the metric's unit and with its own sign; None where they share none. ``rate_overlap``: the
-    share of the log-rates that it is a mean over.
+    share of the log-rates that it is a mean over. ``image_interval``: of ``percent``, over the
+    images that it was measured on; None where the metric is no mean over images.
     """
 
     anchor: str
@@ -84,3 +88,4 @@ class BDRate(Record):
     metric_change: float | None = None
     metric_interval: tuple[float, float] | None = None  # of `metric_change`, as `interval`
     rate_overlap: float = 0.0
+    image_interval: tuple[float, float] | None = None

@@ -155,6 +155,8 @@ def report_json(
 
 
 def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
+    from tcc.curves.images import image_intervals  # numpy is needed here alone
+
     study = order.study
     settings = study.settings.report
     specs = {trial.id: trial for trial in study.plan}
@@ -163,6 +165,7 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     refusals = [settings.refuse] if settings.refuse else []
     outside = imported_curves(settings.imported, curves)
     comparisons = compare(curves, anchor=anchor, refusals=refusals, imported=outside)
+    comparisons = tuple(image_intervals(comparisons))
     gaps = curve_gaps(curves)
     gains = side_information(curves)
     saved = savings(gains)

@@ -12,7 +12,7 @@ from tcc.curves.comparisons import Comparison
 from tcc.curves.files import bdrate_json
 from tcc.curves.points import rate_of
 from tcc.curves.side_information import Saving
-from tcc.records import CurveKey, RDCurve, RDPoint
+from tcc.records import BDRate, CurveKey, RDCurve, RDPoint
 from tcc.report.words import arm_text, at_text, family_text, pair_text
 
 Row = dict[str, Any]
@@ -119,11 +119,11 @@ def bd_rate_rows(study: str, comparisons: Iterable[Comparison]) -> Iterator[Row]
     """One row for each comparison and seed, then one for its mean over seeds (``seed`` None)."""
     for comparison in comparisons:
         for seed, result in comparison.per_seed:
-            yield {**_comparison_cells(study, comparison), "seed": seed, **bdrate_json(result)}
+            yield {**_comparison_cells(study, comparison), "seed": seed, **_verdict_cells(result)}
         yield {
             **_comparison_cells(study, comparison),
             "seed": None,
-            **bdrate_json(comparison.summary),
+            **_verdict_cells(comparison.summary),
             "bootstrap": None if comparison.bootstrap is None else list(comparison.bootstrap),
             "deltas": [
                 {
@@ -135,6 +135,11 @@ def bd_rate_rows(study: str, comparisons: Iterable[Comparison]) -> Iterator[Row]
                 for delta in comparison.deltas
             ],
         }
+
+
+def _verdict_cells(result: BDRate) -> Row:
+    ends = result.image_interval
+    return {**bdrate_json(result), "image_interval": None if ends is None else list(ends)}
 
 
 def _comparison_cells(study: str, comparison: Comparison) -> Row:
@@ -180,6 +185,8 @@ BD_RATE_COLUMNS = (
     "interval_high",
     "bootstrap_low",
     "bootstrap_high",
+    "image_low",
+    "image_high",
     "bd_metric",
     "bd_metric_low",
     "bd_metric_high",
@@ -235,8 +242,8 @@ def saving_rows(study: str, savings: Iterable[Saving]) -> Iterator[Row]:
 
 def flat(row: Row) -> Row:
     """A BD-rate row for CSV: one number a cell, lists as text."""
-    ends = ("interval", "bootstrap", "bd_metric_interval")
-    interval, bootstrap, metric = (row.get(name) or (None, None) for name in ends)
+    ends = ("interval", "bootstrap", "image_interval", "bd_metric_interval")
+    interval, bootstrap, image, metric = (row.get(name) or (None, None) for name in ends)
     return {
         **row,
         **row["cross_checks"],
@@ -248,6 +255,8 @@ def flat(row: Row) -> Row:
         "interval_high": interval[1],
         "bootstrap_low": bootstrap[0],
         "bootstrap_high": bootstrap[1],
+        "image_low": image[0],
+        "image_high": image[1],
         "bd_metric_low": metric[0],
         "bd_metric_high": metric[1],
         "reasons": "; ".join(row["reasons"]),

@@ -184,10 +184,14 @@ def percent_text(result: BDRate) -> str:
 
 
 def _interval_text(comparison: Comparison) -> str:
-    if comparison.summary.interval is None:
-        return ""
-    low, high = (number(end, "+.2f") for end in comparison.summary.interval)
-    return f"95 % interval {low} to {high} %"
+    """Over seeds, then over images, as far as there are any."""
+    found = ("", comparison.summary.interval), ("over images ", comparison.summary.image_interval)
+    told = [
+        f"{over}{number(ends[0], '+.2f')} to {number(ends[1], '+.2f')} %"
+        for over, ends in found
+        if ends is not None
+    ]
+    return f"95 % interval {', '.join(told)}" if told else ""
 
 
 def _delta_texts(comparison: Comparison) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 from tcc.curves.comparisons import compare
 from tcc.report.tables import (
@@ -73,6 +74,23 @@ def test_bd_rates_have_a_row_for_each_seed_and_their_mean(make_curves):
         else:
             assert float(summary["bd_rate_percent"]) == comparison.summary.percent
             assert float(summary["interval_low"]) <= float(summary["bd_rate_percent"])
+
+
+def test_the_interval_over_images_is_in_every_row_that_has_one(make_curves):
+    row, *_ = compare(make_curves((0, 1, 2)), anchor={"beta": 0.0})
+    (seed, result), *others = row.per_seed
+    told = replace(
+        row,
+        per_seed=((seed, replace(result, image_interval=(-3.0, 1.5))), *others),
+        summary=replace(row.summary, image_interval=(-2.0, 0.5)),
+    )
+    rows = list(bd_rate_rows("s", [told]))
+    assert [it["image_interval"] for it in rows] == [[-3.0, 1.5], None, None, [-2.0, 0.5]]
+    cells = [
+        (it["image_low"], it["image_high"])
+        for it in read(csv_text(BD_RATE_COLUMNS, map(flat, rows)))
+    ]
+    assert cells == [("-3.0", "1.5"), ("", ""), ("", ""), ("-2.0", "0.5")]
 
 
 def test_total_and_enhancement_only_rates_are_apart(make_curves):

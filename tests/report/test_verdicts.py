@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tcc.curves.comparisons import compare
@@ -41,6 +43,22 @@ def test_a_row_lists_each_seed_and_the_interval(told):
     assert [seed.name for seed in row.seeds] == ["seed 0", "seed 1", "seed 2"]
     assert all(seed.value.startswith("−") and seed.value.endswith(" %") for seed in row.seeds)
     assert row.interval.startswith("95 % interval −")
+
+
+def test_the_interval_over_images_is_told_after_the_one_over_seeds(told):
+    row = next(row for row in told if row.summary.interval is not None)
+
+    def text(**intervals):
+        changed = replace(row, summary=replace(row.summary, **intervals))
+        ((group,),) = [[block.rows for block in group.blocks] for group in groups([changed])]
+        return group[0].interval
+
+    assert "images" not in text()
+    both = text(interval=(-4.0, -2.5), image_interval=(-5.0, 0.125))
+    assert both == "95 % interval −4.00 to −2.50 %, over images −5.00 to +0.12 %"
+    alone = text(interval=None, image_interval=(-5.0, 0.125))
+    assert alone == "95 % interval over images −5.00 to +0.12 %"
+    assert text(interval=None, image_interval=None) == ""
 
 
 def test_a_refused_row_has_no_number_and_says_why(told):
