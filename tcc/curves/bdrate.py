@@ -2,9 +2,9 @@
 
 PCHIP is the headline, Akima the cross-check; the least-squares cubic of log rate over the metric
 is what many papers print and is shown for information. BD-metric, by PCHIP, stands beside it: it
-needs rates that both curves have where BD-rate needs metric values. All come from the `bjontegaard`
-package. It imports matplotlib, a second or more, so it is imported when a number is due and never
-for a refusal that needs none.
+needs rates that both curves have where BD-rate needs metric values. All interpolations are those
+of the `bjontegaard` package. It imports matplotlib, a second or more, so it is imported when a
+number is due and never for a refusal that needs none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 from tcc.curves.front import Front, overlap, rate_overlap, reduce
 from tcc.records import BDRate
@@ -22,6 +23,7 @@ MIN_OVERLAP = 0.75  # under it: caution
 MAX_DISAGREEMENT = 2.0  # percentage points between PCHIP and Akima; over it: caution
 SHORT_OF_CEILING = 0.01  # where refused: rates are given at this share short of the ceiling
 METHOD = "pchip"
+CACHED = 4096  # interpolations
 _ZERO = 1e-6  # percent; values this near zero have no sign
 _NOTHING = 2.0**-60  # beside 1, in double precision
 
@@ -179,8 +181,8 @@ def _usable(front: Front) -> _Curve:
 def _delta(
     what: Literal["rate", "metric"], anchor: _Curve, test: _Curve, *, method: str
 ) -> float | None:
-    """`bjontegaard`'s BD-rate in percent, or its BD-metric in the unit of the scores, without its
-    exceptions and warnings; None where there is no finite number."""
+    """BD-rate in percent, or BD-metric in the unit of the scores: the mean difference of what
+    `bjontegaard` interpolates, over what both curves have; None where there is no finite number."""
     # A BD-rate does not depend on the metric's unit. Brought to ±1 by a power of two, which is
     # exact, and rid of what is nothing beside 1, no cube leaves the range of floats: LAPACK's
     # least squares can hang for ever on what comes of it then.
@@ -190,19 +192,35 @@ def _delta(
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from bjontegaard import bd_psnr, bd_rate
-
-        delta = bd_rate if what == "rate" else bd_psnr
         try:
-            found = delta(
-                *anchor, *test, method=method, require_matching_points=False, min_overlap=0
-            )  # type: ignore[arg-type]
-            found = float(found) if what == "rate" else math.ldexp(float(found), exponent)  # type: ignore[arg-type]
+            (before, *ends), (after, *others) = (
+                _interpolated(what, method, tuple(rates), scores)
+                for rates, scores in (anchor, test)
+            )
+            low, high = max(ends[0], others[0]), min(ends[1], others[1])
+            if high <= low:
+                return None
+            change = (after.integrate(low, high) - before.integrate(low, high)) / (high - low)
+            found = (10**change - 1) * 100 if what == "rate" else math.ldexp(change, exponent)
         except (ValueError, ArithmeticError):  # points too close, too far apart for floats
             return None
-    return found if math.isfinite(found) else None
+    return float(found) if math.isfinite(found) else None
 
 
-def _scaled(scores: Sequence[float], exponent: int) -> list[float]:
+@lru_cache(CACHED)  # a curve meets several others
+def _interpolated(
+    what: str, method: str, rates: tuple[float, ...], scores: tuple[float, ...]
+) -> tuple[Any, float, float]:
+    """`bjontegaard`'s interpolation of log rate over the score, or of the score over log rate, and
+    where it begins and ends."""
+    import numpy as np
+    from bjontegaard.interpolation import interpolate
+
+    logs = np.log10(np.asarray(rates))
+    xs, ys = (np.asarray(scores), logs) if what == "rate" else (logs, np.asarray(scores))
+    return interpolate(xs, ys, method), xs.min(), xs.max()
+
+
+def _scaled(scores: Sequence[float], exponent: int) -> tuple[float, ...]:
     scaled = [math.ldexp(score, -exponent) for score in scores]
-    return [score if abs(score) > _NOTHING else 0.0 for score in scaled]
+    return tuple(score if abs(score) > _NOTHING else 0.0 for score in scaled)

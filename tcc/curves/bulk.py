@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -32,13 +32,15 @@ def workers(size: int) -> Iterator[Executor | None]:
     if size < MIN_SIZE or count < 1:
         yield None
         return
-    # spawned, not forked: the caller may hold torch's or Ray's threads
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_follow)
+    from loky.process_executor import ProcessPoolExecutor
+
+    # Neither forked, since the caller may hold Ray's threads, nor the standard library's spawned
+    # processes, which would run a caller's script again that has no `if __name__ == "__main__"`.
+    pool = ProcessPoolExecutor(count, initializer=_follow, initargs=(os.getpid(),))
     try:
         yield pool
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(kill_workers=True)
 
 
 def spread(
@@ -74,14 +76,13 @@ def _collected(
         yield found
 
 
-def _follow() -> None:
+def _follow(parent: int) -> None:
     """A worker leaves Ctrl-C to the process that it works for, and ends with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
 
     def end() -> None:
-        parent.join()
+        while os.getppid() == parent:
+            time.sleep(1.0)
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()

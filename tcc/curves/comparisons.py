@@ -11,22 +11,21 @@ test curve meets that seed's anchor curve.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from tcc.curves.bdrate import verdict
 from tcc.curves.deltas import Delta, deltas
 from tcc.curves.imported import FAMILY as IMPORTED
+from tcc.curves.pairs import PER_BASE, describe, question, verdicts
 from tcc.curves.points import LEVELS, by_rate, rate_of
 from tcc.curves.seeds import Interval, average, summarise
-from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve, RDPoint
+from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve
 
 BASELINE = "baseline"
 REFERENCES = ("standalone", "single_layer", "simulcast")  # of scalable curves
 _AGAINST_IMPORTED = ("base", "direct", "scalable", "single_layer")
 OWN_STANDALONE = "standalone_own"  # a standalone curve over the rate of its second layer alone
 _AGAINST_BASELINE = ("base", "direct", "direct_published", "scalable", "enhancement_only")
-_PER_BASE = ("scalable", "enhancement_only")
-_SYMBOLS = {"beta": "β", "lambda_b": "λ_b", "lambda_e": "λ_e"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,7 @@ def compare(
     anchor: Mapping[str, float],
     refusals: Sequence[str] = (),
     imported: Sequence[RDCurve] = (),
+    pool: Executor | None = None,
 ) -> tuple[Comparison, ...]:
     """Every comparison that the curves allow, in the order of the test curves.
 
@@ -72,27 +72,27 @@ def compare(
         anchor: the axes of the baseline, such as ``{"beta": 0.0}``.
         refusals: reasons why no BD-rate of this study may be given, if any.
         imported: of `imported.imported_curves`; every seed meets the same one.
+        pool: of `bulk.workers`.
     """
     curves = tuple(curves)
     groups = _by_group((*curves, *_own_rates(curves)))
     ceilings = _ceilings(curves)
-    rows: list[Comparison] = []
+    met: list[tuple[str, _Group, _Group]] = []
     for tests in groups.values():
         key = next(iter(tests.values())).key
         outside = [(IMPORTED, dict.fromkeys(tests, it)) for it in imported if _fits(key, it.key)]
         for reference, anchors in (*_anchors(key, anchor, groups), *outside):
-            row = _compare(reference, tests, anchors, ceilings, refusals)
-            if row is not None:
-                rows.append(row)
+            if tests.keys() & anchors.keys():
+                met.append((reference, tests, anchors))
+    questions = [
+        question(anchors[seed], test, ceilings.get(_ceiling_key(test.key)), refusals)
+        for _, tests, anchors in met
+        for seed, test in sorted(tests.items())
+        if seed in anchors
+    ]
+    answers = verdicts(questions, pool)
+    rows = [_comparison(*curves, answers) for curves in met]
     return tuple(_with_means(rows))
-
-
-def describe(key: CurveKey) -> str:
-    """A curve in one line: family, pair, fixed axes, variant; of a codec from outside its name."""
-    if key.family == IMPORTED:
-        return key.variant
-    family = f"{key.family.replace('_', ' ')} {'→'.join(key.tasks)}"
-    return ", ".join([family, *_axes(key.fixed), *([key.variant] if key.variant else [])])
 
 
 _Group = Mapping[int, RDCurve]  # seed → curve of one key
@@ -153,19 +153,13 @@ def _own_rates(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
             yield replace(curve, key=key, points=by_rate(points))
 
 
-def _compare(
-    reference: str,
-    tests: _Group,
-    anchors: _Group,
-    ceilings: Mapping[tuple[object, ...], float],
-    refusals: Sequence[str],
-) -> Comparison | None:
+def _comparison(
+    reference: str, tests: _Group, anchors: _Group, answers: Iterator[BDRate]
+) -> Comparison:
+    """``answers``: the verdicts of the seeds that both have come next in it."""
     shared = sorted(tests.keys() & anchors.keys())
-    if not shared:
-        return None
     test, anchor = tests[shared[0]], anchors[shared[0]]
-    ceiling = ceilings.get(_ceiling_key(test.key))
-    per_seed = {seed: _verdict(anchors[seed], tests[seed], ceiling, refusals) for seed in shared}
+    per_seed = {seed: next(answers) for seed in shared}
     missing = [
         f"seed {seed} is left out: it has no {side} curve"
         for seed in sorted(tests.keys() ^ anchors.keys())
@@ -185,51 +179,6 @@ def _compare(
         deltas=deltas(pairs),
         pairs=pairs,
     )
-
-
-def _verdict(
-    anchor: RDCurve, test: RDCurve, ceiling: float | None, refusals: Sequence[str]
-) -> BDRate:
-    names = {
-        "anchor": [_point(anchor, point) for point in anchor.points],
-        "test": [_point(test, point) for point in test.points],
-    }
-    cautions = []
-    for role, curve in (("anchor", anchor), ("test", test)):
-        flags = [point.still_improving for point in curve.points]
-        if any(flags):
-            which = ", ".join(name for name, flag in zip(names[role], flags, strict=True) if flag)
-            cautions.append(f"{role}: undertrained, still improving at its end: {which}")
-    if test.key.family in _PER_BASE and "lambda_b" not in test.key.fixed:
-        moving = f"the base moves along the curves: an equal {test.metric.name} is no equal base"
-        cautions.append(moving)
-    if (anchor.key.family, test.key.source) == (IMPORTED, "estimated"):
-        cautions.append("the test's rates are estimated, the anchor's are of a codec from outside")
-    return verdict(
-        [point.rate_bpp for point in anchor.points],
-        [point.value for point in anchor.points],
-        [point.rate_bpp for point in test.points],
-        [point.value for point in test.points],
-        metric=test.metric.name,
-        higher_is_better=test.metric.higher_is_better,
-        anchor=describe(anchor.key),
-        test=describe(test.key),
-        anchor_names=names["anchor"],
-        test_names=names["test"],
-        ceiling=ceiling,
-        cautions=cautions,
-        refusals=refusals,
-    )
-
-
-def _point(curve: RDCurve, point: RDPoint) -> str:
-    """A point by the axes that move along its curve, and its trial."""
-    moving = {name: value for name, value in point.axes.items() if name not in curve.key.fixed}
-    return " ".join([*_axes(moving), *([f"trial {point.trial[:8]}"] if point.trial else [])])
-
-
-def _axes(axes: Mapping[str, float]) -> list[str]:
-    return [f"{_SYMBOLS.get(name, name)} {value:g}" for name, value in axes.items()]
 
 
 def _ceiling_key(key: CurveKey) -> tuple[object, ...]:
@@ -256,7 +205,7 @@ def _with_means(rows: Sequence[Comparison]) -> Iterator[Comparison]:
         groups.setdefault((row.reference, codec, without_base(row.test)), []).append(row)
     for (*_, key), members in groups.items():
         yield from members
-        if key.family in _PER_BASE and len(members) > 1:
+        if key.family in PER_BASE and len(members) > 1:
             yield _mean(members)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ class _Order:
     links: Links
     reload_s: int
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """A hash of it and of the code that draws it."""
         extra = (self.overlay and self.overlay.digest, sorted(self.links.pushed or ()))
@@ -164,8 +165,8 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     anchor: dict[str, float] = dict(settings.anchor.items())
     refusals = [settings.refuse] if settings.refuse else []
     outside = imported_curves(settings.imported, curves)
-    comparisons = compare(curves, anchor=anchor, refusals=refusals, imported=outside)
-    comparisons = tuple(image_intervals(comparisons))
+    compared = compare(curves, anchor=anchor, refusals=refusals, imported=outside, pool=pool)
+    comparisons = tuple(image_intervals(compared))
     gaps = curve_gaps(curves)
     gains = side_information(curves)
     saved = savings(gains)
@@ -181,14 +182,12 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
         (folder / STAMP_FILE).unlink(missing_ok=True)
     figures = draw_figures(pairs, settings.notice, folder / "figures", pool)
 
-    def write(name: str, text: str, *, durable: bool = True) -> None:
-        store.write_study(study.name, f"{folder_of(study)}/{name}", text, durable=durable)
+    with writing(folder):
+        names = _write_curves((*curves, *outside), folder)
 
-    names = []
-    for name, curve in named((*curves, *outside)):
-        text = json.dumps(curve_json(curve, curve_title(curve.key)), indent=1, ensure_ascii=False)
-        write(name, text, durable=False)  # there are thousands; `_found` sees what a crash emptied
-        names.append(name)
+    def write(name: str, text: str) -> None:
+        store.write_study(study.name, f"{folder_of(study)}/{name}", text)
+
     _write_tables(study, (*curves, *outside), comparisons, gaps, saved, write)
     page = page_text(
         study,
@@ -211,6 +210,19 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     return files_of(study, store, names, fresh=True)
 
 
+def _write_curves(curves: Sequence[RDCurve], folder: Path) -> list[str]:
+    """Writes each curve straight into its file, as there are thousands: a report without a stamp
+    is drawn again. Gives the files' names."""
+    (folder / "curves").mkdir(exist_ok=True)
+    names = []
+    for name, curve in named(curves):
+        content = curve_json(curve, curve_title(curve.key))
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / name).write_text(text, encoding="utf-8")
+        names.append(name)
+    return names
+
+
 def _write_tables(
     study: Study,
     curves: Sequence[RDCurve],
@@ -220,7 +232,8 @@ def _write_tables(
     write: Callable[[str, str], None],
 ) -> None:
     bd_rates = list(bd_rate_rows(study.name, comparisons))
-    write("points.csv", csv_text(POINT_COLUMNS, point_rows(study.name, curves)))
+    listed = list(curve_rows(curves))
+    write("points.csv", csv_text(POINT_COLUMNS, point_rows(study.name, listed)))
     write("bd_rates.csv", csv_text(BD_RATE_COLUMNS, map(flat, bd_rates)))
     saving = list(saving_rows(study.name, saved))
     write("side_information.csv", csv_text(SAVING_COLUMNS, saving))
@@ -229,7 +242,7 @@ def _write_tables(
         "study": study.name,
         "runs": runs_json(study.runs),
         "bd_rates": bd_rates,
-        "curves": list(curve_rows(curves)),
+        "curves": listed,
         "side_information": saving,
         "coding": [coding_json(gap) for gap in gaps],
     }

@@ -46,11 +46,11 @@ POINT_COLUMNS = (
 )
 
 
-def point_rows(study: str, curves: Iterable[RDCurve]) -> Iterator[Row]:
-    """One row for each point of each curve; a rate that does not exist is None."""
+def point_rows(study: str, curves: Iterable[Row]) -> Iterator[Row]:
+    """One row for each point of each curve of `curve_rows`."""
     for curve in curves:
-        for point in curve.points:
-            yield {**_key_cells(study, curve.key), **_point_cells(point)}
+        for point in curve["points"]:
+            yield {"study": study, **curve, **point}
 
 
 def _key_cells(study: str, key: CurveKey) -> Row:
@@ -267,19 +267,18 @@ def flat(row: Row) -> Row:
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV with a header; floats in their shortest exact form, None as an empty cell."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(row.get(name)) for name in columns})
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
     return out.getvalue()
 
 
 def _cell(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
+    return str(value).lower() if type(value) is bool else value
 
 
 def curve_rows(curves: Iterable[RDCurve]) -> Iterator[Row]:
-    """One entry a curve, with its points by rising rate."""
+    """One entry a curve, with its points by rising rate; a rate that does not exist is None."""
     for curve in curves:
         yield {
             **{name: value for name, value in _key_cells("", curve.key).items() if name != "study"},

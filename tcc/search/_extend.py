@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from tcc.curves.comparisons import BASELINE, compare, describe
+from tcc.curves.comparisons import BASELINE, compare
 from tcc.curves.gaps import REACH, Gap, Proposal, gaps
+from tcc.curves.pairs import describe
 from tcc.curves.points import curves_of
 from tcc.plan import TrialState, estimate, expand, ledger
 from tcc.plan.ledger import as_planned

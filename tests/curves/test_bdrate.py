@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from bjontegaard import bd_psnr, bd_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +116,27 @@ def curves(draw: st.DrawFn) -> tuple[list[float], list[float]]:
 
 
 fast = settings(deadline=None, max_examples=60)
+
+
+@fast
+@given(curves(), curves())
+@pytest.mark.filterwarnings("ignore")  # the package's, of curves that hardly overlap
+def test_the_numbers_are_those_of_the_bjontegaard_package(anchor, test):
+    ours = judge(*anchor, *test)
+    options = {"require_matching_points": False, "min_overlap": 0}
+
+    def theirs(function, method):
+        """None where it has no finite number."""
+        found = function(*anchor, *test, method=method, **options)
+        return found if math.isfinite(found) else None
+
+    shown = ours.cross_checks
+    if ours.percent is not None:
+        assert ours.percent == pytest.approx(theirs(bd_rate, "pchip"), rel=1e-12, abs=1e-9)
+        assert shown["akima"] == pytest.approx(theirs(bd_rate, "akima"), rel=1e-9, abs=1e-9)
+        assert shown["cubic"] == pytest.approx(theirs(bd_rate, "cubic"), rel=1e-6, abs=1e-6)
+    if ours.metric_change is not None:
+        assert ours.metric_change == pytest.approx(theirs(bd_psnr, "pchip"), rel=1e-9, abs=1e-9)
 
 
 @fast

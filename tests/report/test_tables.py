@@ -24,7 +24,7 @@ def read(text):
 
 def test_every_point_of_every_curve_is_a_row_with_exact_numbers(make_curves):
     curves = make_curves()
-    rows = read(csv_text(POINT_COLUMNS, point_rows("s", curves)))
+    rows = read(csv_text(POINT_COLUMNS, point_rows("s", curve_rows(curves))))
     points = [(curve, point) for curve in curves for point in curve.points]
     assert len(rows) == len(points) > 100
     for row, (curve, point) in zip(rows, points, strict=True):
@@ -38,7 +38,9 @@ def test_every_point_of_every_curve_is_a_row_with_exact_numbers(make_curves):
 
 
 def test_the_total_rate_of_a_scalable_row_is_base_plus_enhancement(make_curves):
-    rows = [row for row in point_rows("s", make_curves()) if row["family"] == "scalable"]
+    rows = [
+        row for row in point_rows("s", curve_rows(make_curves())) if row["family"] == "scalable"
+    ]
     assert rows
     for row in rows:
         assert abs(row["base_bpp"] + row["enhancement_bpp"] - row["rate_bpp"]) < 1e-12
@@ -46,7 +48,7 @@ def test_the_total_rate_of_a_scalable_row_is_base_plus_enhancement(make_curves):
 
 
 def test_a_layer_that_is_not_there_has_an_empty_cell(make_curves):
-    rows = read(csv_text(POINT_COLUMNS, point_rows("s", make_curves())))
+    rows = read(csv_text(POINT_COLUMNS, point_rows("s", curve_rows(make_curves()))))
     base = next(row for row in rows if row["family"] == "base")
     assert base["enhancement_bpp"] == ""
     assert base["lambda_e"] == ""
@@ -54,7 +56,7 @@ def test_a_layer_that_is_not_there_has_an_empty_cell(make_curves):
 
 
 def test_undertrained_points_are_marked(make_curves):
-    rows = read(csv_text(POINT_COLUMNS, point_rows("s", make_curves())))
+    rows = read(csv_text(POINT_COLUMNS, point_rows("s", curve_rows(make_curves()))))
     marked = {row["lambda_b"] for row in rows if row["still_improving"] == "true"}
     assert marked == {"1.0"}
 
