@@ -36,7 +36,11 @@ def workers(size: int) -> Iterator[Executor | None]:
 
     # Neither forked, since the caller may hold Ray's threads, nor the standard library's spawned
     # processes, which would run a caller's script again that has no `if __name__ == "__main__"`.
-    pool = ProcessPoolExecutor(count, initializer=_follow, initargs=(os.getpid(),))
+    try:
+        pool = ProcessPoolExecutor(count, initializer=_follow, initargs=(os.getpid(),))
+    except OSError:  # a machine without shared memory
+        yield None
+        return
     try:
         yield pool
     finally:
@@ -53,7 +57,7 @@ def spread(
         return map(work, parts)
     try:
         futures = [pool.submit(work, part) for part in parts]
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError):  # no process can be started
         return map(work, parts)
     return _collected(futures, work, parts)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 
+import psutil
 import pytest
 
 from tcc.curves.bulk import MIN_SIZE, spread, workers
@@ -62,3 +65,29 @@ def test_what_a_dead_worker_leaves_is_done_here(pool):
     time.sleep(3)
     assert [value for value, _ in found] == [number**2 for number in range(20)]
     assert [value for value, _ in spread(pool, square, [3])] == [9]
+
+
+def test_where_no_process_can_be_started_it_is_done_here(pool, monkeypatch):
+    monkeypatch.setattr(pool, "submit", lambda *_: (_ for _ in ()).throw(OSError("no memory")))
+    assert [value for value, _ in spread(pool, square, [2, 3])] == [4, 9]
+
+
+@pytest.mark.timeout(60)
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    script = tmp_path / "unguarded.py"  # and no worker runs it again
+    script.write_text(
+        "import os, signal\n"
+        "from tcc.curves.bulk import MIN_SIZE, spread, workers\n"
+        "os.sched_getaffinity = lambda _: {0, 1}\n"
+        "with workers(MIN_SIZE) as pool:\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with (tmp_path / "said").open("w") as said:
+        done = subprocess.run([sys.executable, script], stdout=said, timeout=50)
+    assert done.returncode == -signal.SIGKILL
+    (worker,) = (tmp_path / "said").read_text().split()
+    until = time.monotonic() + 20
+    while psutil.pid_exists(int(worker)) and psutil.Process(int(worker)).status() != "zombie":
+        assert time.monotonic() < until
+        time.sleep(0.1)
