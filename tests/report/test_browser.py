@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
 import pytest
+from made_up import METRICS, STUDY, fill
 from playwright.sync_api import sync_playwright
+
+from tcc.report import build_report
+from tcc.spec import parse_spec, resolved_yaml
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (
@@ -35,10 +40,11 @@ def browser():
 
 @pytest.fixture
 def visit(browser, reported):
-    """``visit(**context)``: the report opened with no network; what went wrong is asserted."""
+    """``visit(**context)``: the report, or ``file``, opened with no network; what went wrong is
+    asserted."""
     troubles, contexts = [], []
 
-    def open_page(**options):
+    def open_page(file=reported[1].page, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         context.set_offline(True)
         contexts.append(context)
@@ -49,7 +55,7 @@ def visit(browser, reported):
             "request",
             lambda r: r.url.startswith(("file:", "data:", "blob:")) or troubles.append(r.url),
         )
-        page.goto(reported[1].page.as_uri())
+        page.goto(file.as_uri())
         page.wait_for_selector(".scatterlayer .trace", state="attached")
         page.wait_for_function("drawn.size === plots.size")
         return page
@@ -156,6 +162,51 @@ def test_a_click_keeps_the_lineage_with_ways_to_the_trial(visit, reported):
 def test_nothing_runs_over_the_side(visit, width):
     page = visit(viewport={"width": width, "height": 800}, has_touch=width < 500)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def long_named(tmp_path_factory):
+    """The page of a study whose notice, codec from outside and metrics have names of one word."""
+    folder = tmp_path_factory.mktemp("long")
+    anchor, word = folder / "vtm.json", "verylongname" * 20
+    anchor.write_text(json.dumps({"name": word, "results": {"bpp": [0.1, 0.9], "psnr": [20, 27]}}))
+    text = STUDY.replace("report: {", f"report: {{anchors: [{anchor}], ")
+    spec = parse_spec(text.replace("Made-up <numbers>: they mean nothing.", word))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METRICS, "segmentation", ((word, word, True),))
+        store = fill(folder / "runs", (0,), failing=True)
+    store.write_study("made_up", "spec.yaml", resolved_yaml(spec))
+    return build_report("made_up", store).page
+
+
+@pytest.mark.parametrize(("width", "media"), [(390, "screen"), (1280, "screen"), (720, "print")])
+def test_a_name_of_one_long_word_runs_over_nothing(visit, long_named, width, media):
+    page = visit(long_named, viewport={"width": width, "height": 800})
+    page.emulate_media(media=media)
+    if media == "print":
+        page.evaluate("onPaper(true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    over = page.evaluate(
+        "[...document.querySelectorAll('.legend button, .notice, .words li, caption, h3, h4')]"
+        ".filter((node) => node.clientWidth && node.scrollWidth > node.clientWidth + 1)"
+        ".map((node) => node.textContent)"
+    )
+    over += page.evaluate(
+        "[...document.querySelectorAll('.ytitle')].filter((node) => node.getBoundingClientRect()"
+        ".top < node.closest('.plot').getBoundingClientRect().top - 16)"
+        ".map((node) => node.textContent)"
+    )
+    assert over == []
+
+
+def test_a_long_hover_text_is_broken(visit, long_named):
+    page = visit(long_named, viewport={"width": 390, "height": 800})
+    texts = page.evaluate(
+        "[...document.querySelectorAll('.plot')].flatMap((plot) => plot.data)"
+        ".flatMap((trace) => trace.text ?? []).flatMap((text) => (text ?? '').split('<br>'))"
+    )
+    assert any("verylongname" in text for text in texts)
+    assert max(map(len, texts)) <= 50
 
 
 def test_colours_follow_the_reader(visit):

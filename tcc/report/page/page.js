@@ -7,6 +7,9 @@ const variable = (line) => (line.foreign ? "--ink" : line.slot === null ? "--c-n
 const told = (point) => point.map((text) => data.texts[text]);
 // Plotly reads a few tags in its texts: names are shown as they are.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+// Nor does it break a line: long ones are broken for its labels, and cut beside its axes.
+const folded = (text, most) => text.match(new RegExp(`.{1,${most}}(?:\\s|$)|.{${most}}`, "gsu")) ?? [];
+const cut = (text, most) => (text.length > most ? `${[...text].slice(0, most - 1).join("")}…` : text);
 const config = {
   responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
   modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
@@ -27,9 +30,8 @@ function axis(title, extra = {}) {
   };
 }
 
-function layout(x, y, extra = {}) {
+function layout(extra) {
   return {
-    xaxis: axis(x), yaxis: axis(y),
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, color: css("--ink") },
     margin: { l: 46, r: 14, t: 10, b: 40 }, showlegend: false, hovermode: "closest",
@@ -43,7 +45,7 @@ function layout(x, y, extra = {}) {
   };
 }
 
-const hover = (point) => told(point).map(plain).join("<br>");
+const hover = (point) => told(point).flatMap((line) => folded(line, innerWidth < 760 ? 46 : 76)).map(plain).join("<br>");
 
 // All strands of a line as one array, with a gap between them.
 const joined = (strands, of) => strands.flatMap((strand, index) => (index ? [null, ...of(strand)] : of(strand)));
@@ -178,8 +180,8 @@ for (const panel of data.panels) {
       trace.visible = !off.has(line.group) && !off.has(line.at);
       delete trace.line_at;
     }
-    const across = axis(panel.x, panel.reach === null ? {} : { range: [0, panel.reach] });
-    return { traces, shape: layout(panel.x, panel.y, { xaxis: across, yaxis: axis(panel.y, relative) }) };
+    const across = axis(cut(panel.x, 46), panel.reach === null ? {} : { range: [0, panel.reach] });
+    return { traces, shape: layout({ xaxis: across, yaxis: axis(cut(panel.y, 30), relative) }) };
   });
   legend(figure, panel, off, () => draw(plot));
 }
@@ -195,8 +197,9 @@ for (const split of data.splits) {
       marker: { color: css(variable(bar)), line: { width: 0 },
         pattern: { shape: HATCHES[bar.layer], fillmode: "overlay", size: 5, solidity: 0.5, fgcolor: css("--surface") } },
     })),
-    shape: layout("", "bits per pixel", {
+    shape: layout({
       barmode: "stack", bargap: 0.3, xaxis: axis("", { dividercolor: css("--line"), showgrid: false }),
+      yaxis: axis("bits per pixel"),
     }),
   }));
 }
