@@ -96,7 +96,7 @@ def _figure(sheet: Sheet, notice: str) -> Figure:
 
     columns, rows = sheet.columns, len(sheet.rows)
     width = COLUMN_INCH if columns == 1 else PAPER_INCH
-    told = textwrap.wrap(notice, round(width * 19))
+    told = textwrap.wrap(notice, round(width * 17))
     entries = _legend(sheet.lines)
     per_row = max(1, round(width / _entry_inch(entries)))
     gap, left_inch = (0.36, 0.32) if sheet.heads else (0.6, 0.52)
@@ -126,7 +126,7 @@ def _figure(sheet: Sheet, notice: str) -> Figure:
     y = 1 - (0.06 + 0.13 * len(told)) / height
     style: Any = {"fontweight": "bold", "va": "top"}
     if sheet.title:
-        figure.text(0.008, y, _short(sheet.title, width * 13), fontsize=9, **style)
+        figure.text(0.008, y, _short(sheet.title, width * 11.5), fontsize=9, **style)
     for column, head in enumerate(sheet.heads):
         x = (across * column + 0.06) / width
         figure.text(x, y, _short(head, across * 19), fontsize=6.5 if columns > 3 else 7.5, **style)
@@ -170,13 +170,13 @@ def _draw(ax: Axes, cell: Cell, *, labelled: bool) -> None:
                 ax.fill_between(*area, color=_ink(line), alpha=0.16, linewidth=0)
     width = ax.get_position().width * ax.get_figure().get_figwidth()  # type: ignore[union-attr]
     ax.set(
-        xlabel=panel.x if labelled else "",
-        ylabel=_short(cell.y, 30),
+        xlabel=_short(panel.x, width * 16) if labelled else "",
+        ylabel=_short(cell.y, 27),
         xlim=None if panel.reach is None else (0, panel.reach),
     )
     if panel.reach is None:
         ax.axhline(0, color=NEUTRAL, linewidth=0.7)
-    ax.set_title(_short(cell.title, width * 17), loc="left" if not cell.y else "center", pad=4)
+    ax.set_title(_short(cell.title, width * 16), loc="left" if not cell.y else "center", pad=4)
     ax.locator_params(nbins=5 if width > 2 else 4)
     ax.grid(True)
     ax.set_axisbelow(True)

@@ -80,6 +80,17 @@ def test_any_name_can_be_drawn_and_names_a_file(draw, make_curves, tmp_path, nam
         assert image.width == round(PAPER_INCH * 200)
 
 
+def test_a_long_metric_name_is_cut_beside_both_axes(make_curves, monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr("tcc.report.figures._save", lambda figure, path, dpi: drawn.append(figure))
+    pair = pair_panels(make_curves(), ())[0]
+    panels = tuple(replace(panel, x="metric" * 50, y="metric" * 50) for panel in pair.panels)
+    list(draw_figures([replace(pair, panels=panels)], "", tmp_path))
+    for ax in drawn[0].axes:
+        assert len(ax.get_xlabel()) < 60
+        assert len(ax.get_ylabel()) < 60
+
+
 def test_the_band_lies_between_the_seeds(make_curves):
     panel = pair_panels(make_curves((0, 1, 2)), ())[0].panels[1]
     line = next(line for line in panel.lines if line.group == "direct, β = 0")
