@@ -33,6 +33,7 @@ from tcc.report.status import skipped
 from tcc.report.study import Study
 from tcc.report.trials import COLUMNS, FACETS, trial_rows
 from tcc.report.verdicts import Group, Sentence
+from tcc.report.words import count_text
 
 MAX_OPEN = 4  # groups of verdicts; with more, each opens on request
 
@@ -62,7 +63,7 @@ def page_text(
     states = Counter(state.state for state in study.states.values())
     return environment.from_string(template).render(
         study=study.name,
-        subtitle=f"{len(study.plan)} trials",
+        subtitle=count_text(len(study.plan), "trial"),
         counts=sorted(states.items()),
         notices=notices(study),
         sentences=sentences,

@@ -109,7 +109,7 @@ def _lambda_b(record: TrialRecord) -> float:
 
 def _strip(base: str, dataset: str, stem: str, shown: Sequence[_Shown]) -> Strip:
     return Strip(
-        title=f"{pair_text((base, _DECODED))} on {dataset}",
+        title=f"{pair_text(tuple(dict.fromkeys((base, _DECODED))))} on {dataset}",
         key=stem,
         pictures=tuple(_pictures(stem, shown)),
     )
@@ -123,7 +123,9 @@ def _pictures(stem: str, shown: Sequence[_Shown]) -> Iterator[Picture]:
     for record, evaluation, folder in shown:
         path = folder / f"{stem}.{_DECODED}.png"
         if path.is_file():
-            kind = _NAMES.get(record.trial.kind, record.trial.kind.replace("_", " "))
+            kind = record.trial.kind.replace("_", " ")
+            if record.trial.tasks[0] != _DECODED:  # such a base decodes itself
+                kind = _NAMES.get(record.trial.kind, kind)
             parts = axes_text(record.trial.axes), _cost(evaluation, stem)
             yield _picture(path, kind, ", ".join(part for part in parts if part))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tcc.records import Provenance
 from tcc.report.study import Study
 from tcc.report.trials import seconds_of
-from tcc.report.words import number
+from tcc.report.words import count_text, duration_text
 
 
 def facts(study: Study) -> tuple[tuple[str, str], ...]:
@@ -42,7 +42,7 @@ def citation(study: Study) -> str:
     revisions, machines = _revisions(study), _distinct(source.machine for source in sources)
     when = max((source.started_at for source in sources), default="")[:10]
     parts = [
-        f"Study “{study.name}”, {len(study.plan)} trials",
+        f"Study “{study.name}”, {count_text(len(study.plan), 'trial')}",
         f"method {study.settings.method}",
         f"run by tcc {versions}" if versions else "",
         f"git revision {', '.join(revisions)}" if revisions else "",
@@ -69,7 +69,9 @@ def _facts(study: Study) -> Iterator[tuple[str, str]]:
     yield "Machines", _distinct(source.machine for source in sources)
     yield "Devices", _distinct(source.device for source in sources)
     yield "Started", _span(sorted(source.started_at for source in sources))
-    yield "Trial time", f"{number(seconds / 3600, '.2f')} hours over {len(records)} trials"
+    if records:
+        over = count_text(len(records), "trial")
+        yield "Trial time", f"{duration_text(seconds)} over {over}"
 
 
 def _sources(study: Study) -> list[Provenance]:

@@ -123,6 +123,13 @@ def test_the_filter_finds_trials(visit):
     assert rows.count() == 0
 
 
+def test_only_trials_that_have_a_folder_lead_to_it(visit):
+    page = visit()
+    for state, count in {"skipped": 0, "failed": 3, "done": 100}.items():
+        page.get_by_label("state", exact=True).select_option(label=state)
+        assert page.locator("#trial-rows a").count() == count
+
+
 def test_choices_and_columns_narrow_and_order_the_trials(visit):
     page = visit()
     output, rows = page.locator(".filter output"), page.locator("#trial-rows tr")

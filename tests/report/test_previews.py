@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from made_up import write_previews
 
 from tcc.report import previews as room
 from tcc.report.previews import previews
 from tcc.report.study import read_study
+from tcc.stores import open_store
 
 
 @pytest.fixture
@@ -20,6 +24,21 @@ def test_one_strip_an_image_from_original_to_scalable(strips):
     assert (strip.title, strip.key) == ("depth → reconstruction on scenes, val", "000000")
     titles = [picture.title for picture in strip.pictures]
     assert titles == ["original", "direct", "direct", "scalable", "scalable", "single layer"]
+
+
+def test_a_base_that_decodes_images_is_called_a_base(make_records, tmp_path):
+    def renamed(task):
+        return "reconstruction" if task == "depth" else task
+
+    store, records = open_store(tmp_path), []
+    for record in make_records():
+        if record.trial.kind == "base":
+            write_previews(record.trial, store)
+            trial = replace(record.trial, tasks=tuple(map(renamed, record.trial.tasks)))
+            records.append(replace(record, trial=trial))
+    (strip,) = previews(records, store)
+    assert strip.title == "reconstruction on scenes, val"
+    assert {picture.title for picture in strip.pictures} == {"original", "base"}
 
 
 def test_arms_are_shown_at_one_base_and_with_their_cost(strips):

@@ -251,6 +251,7 @@ for (const row of data.trials) row.facets.forEach((text, at) => {
 const words = data.trials.map((row) => row.cells.join(" ").toLowerCase());
 const order = new Intl.Collator("en", { numeric: true });
 const [LABEL, STATE] = ["label", "state"].map((name) => data.columns.indexOf(name));
+const NO_FOLDER = ["new", "blocked", "skipped"]; // nothing is there to lead to
 const PAGE = 100;
 let shown = PAGE;
 let sorted = { column: -1, falling: false };
@@ -278,7 +279,7 @@ function rows() {
   }
   body.replaceChildren(...found.slice(0, shown).map((row) => element("tr", {}, ...row.cells.map((cell, index) => {
     if (index === STATE) return element("td", {}, element("span", { class: `badge ${cell}` }, cell));
-    if (index === 0) return element("td", { class: "mono" }, data.links.folder ? element("a", { href: `${data.links.folder}${cell}/` }, cell) : cell);
+    if (index === 0) return element("td", { class: "mono" }, data.links.folder && !NO_FOLDER.includes(row.cells[STATE]) ? element("a", { href: `${data.links.folder}${cell}/` }, cell) : cell);
     const because = index === LABEL && row.because ? [element("small", {}, row.because)] : [];
     return element("td", { class: index === LABEL ? "label" : "number" }, cell, ...because);
   }))));
