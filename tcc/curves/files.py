@@ -12,6 +12,7 @@ from tcc.errors import DataError
 from tcc.formats.rd import FileCurve, read_file, same_metric
 from tcc.records import BDRate, RDCurve
 
+_OF_COLOURS = ("psnr", "ms-ssim")
 _LOWER = {"rmse", "mse", "mae", "loss", "error", "lpips", "dists", "fid", "nll", "perplexity"}
 _HIGHER = {"psnr", "ssim", "map", "miou", "iou", "accuracy", "top1", "top5", "vmaf", "f1"}
 
@@ -60,13 +61,17 @@ def renamed(anchor: FileCurve, test: FileCurve) -> list[str]:
 
 
 def curve_json(curve: RDCurve, name: str) -> dict[str, Any]:
-    """A curve in CompressAI's JSON format; the metric under its name without the task."""
+    """A curve in CompressAI's JSON format; the metric under its name without the task, as
+    ``python -m compressai.utils.plot`` looks for it."""
+    metric = curve.key.metric.rpartition("/")[2]
     return {
         "name": name,
         "description": f"{curve.key.metric} on {curve.key.dataset}, {curve.key.split} split",
         "results": {
             "bpp": [_number(point.rate_bpp) for point in curve.points],
-            curve.key.metric.rpartition("/")[2]: [_number(point.value) for point in curve.points],
+            f"{metric}-rgb" if metric in _OF_COLOURS else metric: [
+                _number(point.value) for point in curve.points
+            ],
         },
     }
 

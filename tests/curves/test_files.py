@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcc.curves.files import bdrate_json, bdrate_text, curve_json, verdict_on_files
+from tcc.curves.files import bdrate_json, bdrate_text, curve_json, direction, verdict_on_files
 from tcc.curves.points import curves_of
 from tcc.errors import DataError
 from tcc.formats.rd import read_curve
@@ -210,7 +210,12 @@ def test_a_curve_written_is_read_back(write, study):
     curve = next(c for c in curves if c.key.family == "scalable")
     path = write("curve.json", curve_json(curve, "scalable β 0"))
     back = read_curve(path)
-    assert (back.name, back.metric) == ("scalable β 0", "psnr")
+    assert (back.name, back.metric) == ("scalable β 0", "psnr-rgb")
+    from compressai.utils.plot.__main__ import parse_json_file
+
+    plotted = parse_json_file(path, "psnr")
+    assert (tuple(plotted["xs"]), tuple(plotted["ys"])) == (back.bpp, back.values)
+    assert not direction(back.metric, False)
     assert back.bpp == tuple(point.rate_bpp for point in curve.points)
     assert back.values == tuple(point.value for point in curve.points)
     level = next(c for c in curves if c.key.family == "pixels")
