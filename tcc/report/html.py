@@ -1,4 +1,4 @@
-"""The page: one self-contained file, made of the template, style and script in ``page/``.
+"""The page: one self-contained file, made of the template, style and scripts in ``page/``.
 
 Text is escaped by the template; the data of the charts and of the trial table travels as JSON, in
 which a text that occurs more than once is a number into the list of texts.
@@ -56,8 +56,9 @@ def page_text(
     from plotly.offline import get_plotlyjs
 
     page = files("tcc.report") / "page"
-    template, css, script = (
-        (page / name).read_text(encoding="utf-8") for name in ("index.html", "page.css", "page.js")
+    template, css, *scripts = (
+        (page / name).read_text(encoding="utf-8")
+        for name in ("index.html", "page.css", "page.js", "trials.js")
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     states = Counter(state.state for state in study.states.values())
@@ -88,7 +89,7 @@ def page_text(
         spec=study.spec_text,
         reload_s=reload_s,
         css=css,
-        script=script,
+        script="\n".join(scripts),
         plotly=get_plotlyjs(),
         data=_script_json(_data(study, pairs, links)),
     )
