@@ -13,7 +13,7 @@ from kill_study import Undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-EATEN = 3 << 30  # bytes over the present use at which Ray ends a worker
+EATEN = 0.6  # share of the free memory at which Ray ends a worker: others here may use the rest
 
 
 def pick(plan: list[dict[str, Any]], kind: str, **axes: float) -> str:
@@ -47,8 +47,8 @@ def test_each_failure_is_told_apart_and_retry_completes(
         }
     )
     memory = psutil.virtual_memory()
-    threshold = (memory.total - memory.available + EATEN) / memory.total
-    assert threshold < 0.95, "too little memory is free here for this test"
+    assert memory.available > 4 << 30, "too little memory is free here for this test"
+    threshold = 1 - (1 - EATEN) * memory.available / memory.total
     done = bench.start(
         *HALF,
         "--json",
