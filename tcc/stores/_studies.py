@@ -22,10 +22,9 @@ class Studies(Files):
         newest = sorted(plans, key=lambda found: (-found[1].modified, found[0]))
         return tuple(key.split("/")[1] for key, _ in newest)
 
-    def write_study(self, name: str, file: str, text: str, *, durable: bool = True) -> None:
-        """Replaces a study's file; ``file`` may lie in a folder, as ``report/points.csv``.
-        ``durable``: the file outlives the machine's crash, which takes milliseconds."""
-        self._put(study_key(name, *file.split("/")), text, durable=durable)
+    def write_study(self, name: str, file: str, text: str) -> None:
+        """Replaces a study's file; ``file`` may lie in a folder, as ``report/points.csv``."""
+        self._put(study_key(name, *file.split("/")), text)
 
     def read_study(self, name: str, file: str) -> str | None:
         """A study's file as text; None when there is none."""

@@ -65,6 +65,8 @@ def test_a_report_lands_in_the_bucket_and_is_found_there(store, monkeypatch):
     assert files.fresh
     assert store.read_study("made_up", "report/index.html") == files.page.read_text()
     assert store.read_study("made_up", "report/points.csv").startswith("study,")
+    for curve in files.curves:
+        assert store.read_study("made_up", f"report/curves/{curve.name}") == curve.read_text()
     assert not build_report("made_up", open_store(store.uri, write=False)).fresh
 
 
