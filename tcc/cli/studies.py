@@ -111,6 +111,7 @@ def report(
         watch_report(
             lambda: draw(open_store(store, write=False)),
             lambda files: click.echo(f"{files.told}{', more to come' * files.unfinished}"),
+            EVERY_S,
         )
         return
     opened = open_store(store, write=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -32,8 +33,9 @@ def links(study: Study, store: Store) -> Links:
     folder = "" if "://" in store.uri else f"{up}trials/"
     wandb = study.settings.wandb
     if wandb.mode == "online" and wandb.entity:
-        project = f"https://wandb.ai/{wandb.entity}/{wandb.project}"
-        return Links(folder=folder, run=f"{project}/runs/", pushed=None)
+        server = _of_people(os.environ.get("WANDB_BASE_URL") or "https://wandb.ai")
+        run = f"{server}/{wandb.entity}/{wandb.project}/runs/"
+        return Links(folder=folder, run=run, pushed=None)
     place, pushed = _synced(study.name, store)
     return Links(folder=folder, run=place, pushed=pushed)
 
@@ -43,8 +45,12 @@ def _synced(study: str, store: Store) -> tuple[str, Set[str]]:
     try:
         places = json.loads(store.read_study(study, MEMORY_FILE) or "{}")
         place, held = max(places.items(), key=lambda item: len(item[1]))
-        server, project = place.split(" ")
+        server, project, *_ = place.split(" ")  # it says so where checkpoints went there, too
     except (ValueError, TypeError, AttributeError):  # never synced, torn or edited
         return "", frozenset()
-    server = server.replace("://api.wandb.ai", "://wandb.ai").rstrip("/")
-    return f"{server}/{project}/runs/", frozenset(held)
+    return f"{_of_people(server)}/{project}/runs/", frozenset(held)
+
+
+def _of_people(server: str) -> str:
+    """The address of a server's pages: W&B's own answers programs at another one."""
+    return server.replace("://api.wandb.ai", "://wandb.ai").rstrip("/")

@@ -20,7 +20,7 @@ ENDS_WITHIN_S = 10.0
 
 
 def watch(
-    draw: Callable[[], ReportFiles], tell: Callable[[ReportFiles], None], every_s: float = EVERY_S
+    draw: Callable[[], ReportFiles], tell: Callable[[ReportFiles], None], every_s: float
 ) -> None:
     """Draws a report whenever its store has changed, until nothing of the study is left to do.
 

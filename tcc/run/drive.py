@@ -83,7 +83,7 @@ def drive(
     except Ended as ended:
         cause = ended.cause
     except ClusterError as error:
-        cause = error
+        cause = stopping.why or error
     except KeyboardInterrupt as error:  # a second signal: the first raises nothing
         cause, at_once = error, True
     if not at_once:
@@ -93,6 +93,6 @@ def drive(
         states=schedule.states,
         seconds=dict(schedule.given.seconds),
         losses=schedule.losses.total,
-        cause=stopping.why or cause,
+        cause=stopping.cause or cause,
         at_once=at_once,
     )

@@ -33,11 +33,14 @@ def test_the_folder_is_beside_the_page(study):
     assert (found.run, found.pushed) == ("", frozenset())
 
 
-def test_an_online_study_has_all_its_runs_at_its_project(study):
+def test_an_online_study_has_all_its_runs_at_its_project(study, monkeypatch):
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
     store, content = study
     online = with_wandb(content, mode="online", entity="lab", project="codecs")
     found = links(online, store)
     assert (found.run, found.pushed) == ("https://wandb.ai/lab/codecs/runs/", None)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.lab.example/")
+    assert links(online, store).run == "https://wandb.lab.example/lab/codecs/runs/"
 
 
 def test_what_was_synced_is_where_it_was_pushed_to(study):
@@ -45,7 +48,7 @@ def test_what_was_synced_is_where_it_was_pushed_to(study):
     ids = [trial.id for trial in content.plan]
     held = {
         "https://api.wandb.ai lab/few": {ids[0]: "x"},
-        "https://api.wandb.ai lab/codecs": {ids[0]: "x", ids[1]: "x"},
+        "https://api.wandb.ai lab/codecs with checkpoints": {ids[0]: "x", ids[1]: "x"},
     }
     store.write_study("made_up", "synced.json", json.dumps(held))
     found = links(content, store)

@@ -91,7 +91,7 @@ def test_trouble_at_the_first_time_ends_it_and_later_it_is_tried_again(growing):
 
 def test_the_verb_says_each_time(growing, monkeypatch):
     store, finish, count = growing
-    monkeypatch.setattr("tcc.report.watch.EVERY_S", 0.05)
+    monkeypatch.setattr("tcc.report.EVERY_S", 0.05)
     finish(1)
     later = threading.Timer(1.0, finish, (count,))
     later.start()
