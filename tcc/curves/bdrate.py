@@ -3,8 +3,7 @@
 PCHIP is the headline, Akima the cross-check; the least-squares cubic of log rate over the metric
 is what many papers print and is shown for information. BD-metric, by PCHIP, stands beside it: it
 needs rates that both curves have where BD-rate needs metric values. All interpolations are those
-of the `bjontegaard` package. It imports matplotlib, a second or more, so it is imported when a
-number is due and never for a refusal that needs none.
+of the `bjontegaard` package, loaded when a number is due and never for a refusal that needs none.
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from tcc.curves.front import Front, overlap, rate_overlap, reduce
@@ -214,11 +216,26 @@ def _interpolated(
     """`bjontegaard`'s interpolation of log rate over the score, or of the score over log rate, and
     where it begins and ends."""
     import numpy as np
-    from bjontegaard.interpolation import interpolate
 
     logs = np.log10(np.asarray(rates))
     xs, ys = (np.asarray(scores), logs) if what == "rate" else (logs, np.asarray(scores))
-    return interpolate(xs, ys, method), xs.min(), xs.max()
+    return _interpolation().interpolate(xs, ys, method), xs.min(), xs.max()
+
+
+@cache
+def _interpolation() -> ModuleType:
+    """`bjontegaard`'s interpolations without its plots: matplotlib takes longer to load than a
+    verdict to find."""
+    package = find_spec("bjontegaard")
+    where = package and package.origin
+    spec = where and spec_from_file_location(
+        "bjontegaard_interpolation", Path(where).with_name("interpolation.py")
+    )
+    if not spec or not spec.loader:
+        raise ModuleNotFoundError("No module named 'bjontegaard'", name="bjontegaard")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _scaled(scores: Sequence[float], exponent: int) -> tuple[float, ...]:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TypeVar
 
 MIN_SIZE = 2000  # trials; a process takes a second or two until it can begin
@@ -37,11 +38,18 @@ def workers(size: int) -> Iterator[Executor | None]:
     # Neither forked, since the caller may hold Ray's threads, nor the standard library's spawned
     # processes, which would run a caller's script again that has no `if __name__ == "__main__"`.
     try:
-        pool = ProcessPoolExecutor(count, initializer=_follow, initargs=(os.getpid(),))
+        pool = ProcessPoolExecutor(
+            count,
+            initializer=_follow,
+            initargs=(os.getpid(),),
+            env={"OPENBLAS_NUM_THREADS": "1"},  # small matrices, and no core is idle
+        )
     except OSError:  # a machine without shared memory
         yield None
         return
     try:
+        with suppress(OSError):  # told where there is work
+            pool.submit(import_module, "scipy.interpolate")  # takes as long as starting
         yield pool
     finally:
         pool.shutdown(kill_workers=True)

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tcc.curves.deltas import Delta, deltas
 from tcc.curves.imported import FAMILY as IMPORTED
-from tcc.curves.pairs import PER_BASE, describe, question, verdicts
+from tcc.curves.pairs import PER_BASE, Asked, Judged, describe, judged, question
 from tcc.curves.points import LEVELS, by_rate, rate_of
 from tcc.curves.seeds import Interval, average, summarise
 from tcc.records import BDRate, CurveKey, MetricInfo, RDCurve
@@ -77,26 +78,29 @@ def compare(
     curves = tuple(curves)
     groups = _by_group((*curves, *_own_rates(curves)))
     ceilings = _ceilings(curves)
-    met: list[tuple[str, _Group, _Group]] = []
+    met: list[_Met] = []
     for tests in groups.values():
         key = next(iter(tests.values())).key
         outside = [(IMPORTED, dict.fromkeys(tests, it)) for it in imported if _fits(key, it.key)]
         for reference, anchors in (*_anchors(key, anchor, groups), *outside):
-            if tests.keys() & anchors.keys():
-                met.append((reference, tests, anchors))
-    questions = [
-        question(anchors[seed], test, ceilings.get(_ceiling_key(test.key)), refusals)
-        for _, tests, anchors in met
-        for seed, test in sorted(tests.items())
-        if seed in anchors
-    ]
-    answers = verdicts(questions, pool)
-    rows = [_comparison(*curves, answers) for curves in met]
-    return tuple(_with_means(rows))
+            shared = sorted(tests.keys() & anchors.keys())
+            if pairs := {seed: (anchors[seed], tests[seed]) for seed in shared}:
+                met.append(_Met(reference, pairs, _missing(tests, anchors)))
+    answers = judged([_asked(each, ceilings, refusals) for each in met], pool)
+    changes = [deltas(each.pairs) for each in met]  # while others judge
+    return tuple(_with_means(list(map(_comparison, met, changes, answers))))
 
 
 _Group = Mapping[int, RDCurve]  # seed → curve of one key
 _Groups = Mapping[CurveKey, _Group]  # by the key with seed 0
+
+
+class _Met(NamedTuple):
+    """Two groups of curves that are compared."""
+
+    reference: str
+    pairs: Mapping[int, tuple[RDCurve, RDCurve]]  # seed → anchor curve, test curve
+    missing: Sequence[str]  # why a seed has no pair
 
 
 def _by_group(curves: Sequence[RDCurve]) -> dict[CurveKey, dict[int, RDCurve]]:
@@ -153,31 +157,37 @@ def _own_rates(curves: Iterable[RDCurve]) -> Iterator[RDCurve]:
             yield replace(curve, key=key, points=by_rate(points))
 
 
-def _comparison(
-    reference: str, tests: _Group, anchors: _Group, answers: Iterator[BDRate]
-) -> Comparison:
-    """``answers``: the verdicts of the seeds that both have come next in it."""
-    shared = sorted(tests.keys() & anchors.keys())
-    test, anchor = tests[shared[0]], anchors[shared[0]]
-    per_seed = {seed: next(answers) for seed in shared}
-    missing = [
+def _missing(tests: _Group, anchors: _Group) -> list[str]:
+    return [
         f"seed {seed} is left out: it has no {side} curve"
         for seed in sorted(tests.keys() ^ anchors.keys())
         for side in (["anchor"] if seed in tests else ["test"])
     ]
-    summary, bootstrap = summarise(per_seed, missing=missing)
-    pairs = {seed: (anchors[seed], tests[seed]) for seed in shared}
+
+
+def _asked(
+    met: _Met, ceilings: Mapping[tuple[object, ...], float], refusals: Sequence[str]
+) -> Asked:
+    questions = {
+        seed: question(anchor, test, ceilings.get(_ceiling_key(test.key)), refusals)
+        for seed, (anchor, test) in met.pairs.items()
+    }
+    return questions, met.missing
+
+
+def _comparison(met: _Met, changes: tuple[Delta, ...], answer: Judged) -> Comparison:
+    anchor, test = next(iter(met.pairs.values()))
     return Comparison(
-        reference=reference,
+        reference=met.reference,
         test=test.key,
         anchor=anchor.key,
         metric=test.metric,
         over=(),
-        per_seed=tuple(per_seed.items()),
-        summary=summary,
-        bootstrap=bootstrap,
-        deltas=deltas(pairs),
-        pairs=pairs,
+        per_seed=tuple(answer.per_seed.items()),
+        summary=answer.summary,
+        bootstrap=answer.bootstrap,
+        deltas=changes,
+        pairs=met.pairs,
     )
 
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tcc.curves.comparisons import OWN_STANDALONE, Comparison, without_base
 from tcc.curves.resampling import Array, ResampledCurve, resampled_bd_rates, resampled_curve
@@ -34,12 +35,17 @@ _CURVES = 256  # resampled ones that are kept; one of five points takes about 0.
 Keys = tuple[str, ...]
 
 
-def image_intervals(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+def image_intervals(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons with the interval over images in each verdict that has one.
 
     Args:
         comparisons: of `comparisons.compare`, in its order: a mean follows the rows of its bases.
     """
+    with threadpool_limits(1, user_api="blas"):  # small products, in which threads only wait
+        return tuple(_with_intervals(comparisons))
+
+
+def _with_intervals(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
     bootstrap = _Bootstrap()
     for _, rows in groupby(comparisons, lambda row: (row.reference, without_base(row.test))):
         of_bases: list[Mapping[int, _Drawn]] = []

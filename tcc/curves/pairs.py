@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from tcc.curves.bdrate import verdict
 from tcc.curves.bulk import spread
 from tcc.curves.imported import FAMILY as IMPORTED
+from tcc.curves.seeds import Interval, summarise
 from tcc.records import BDRate, CurveKey, RDCurve, RDPoint
 
 PER_BASE = ("scalable", "enhancement_only")  # families with one curve for each base
@@ -17,6 +19,8 @@ CHUNK = 64  # verdicts that a process makes at a time
 _SYMBOLS = {"beta": "β", "lambda_b": "λ_b", "lambda_e": "λ_e"}
 
 Question = Mapping[str, Any]
+Asked = tuple[Mapping[int, Question], Sequence[str]]
+# seed → what is asked of its two curves; why seeds that ought to be there are not
 
 
 def describe(key: CurveKey) -> str:
@@ -64,14 +68,32 @@ def question(
     }
 
 
-def verdicts(questions: Sequence[Question], pool: Executor | None) -> Iterator[BDRate]:
-    """The verdict of each, in order."""
-    parts = [questions[at : at + CHUNK] for at in range(0, len(questions), CHUNK)]
-    return chain.from_iterable(spread(pool, _answers, parts))
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The verdict of each seed, and of all; ``bootstrap``: of their mean."""
+
+    per_seed: Mapping[int, BDRate]
+    summary: BDRate
+    bootstrap: Interval | None
 
 
-def _answers(questions: Sequence[Question]) -> list[BDRate]:
-    return [verdict(**asked) for asked in questions]
+def judged(asked: Sequence[Asked], pool: Executor | None) -> Iterator[Judged]:
+    """What comes of each comparison, in order. The workers of a ``pool`` begin at once."""
+    parts: list[list[Asked]] = [[]]
+    for one in asked:
+        if sum(len(questions) for questions, _ in parts[-1]) >= CHUNK:
+            parts.append([])
+        parts[-1].append(one)
+    return chain.from_iterable(spread(pool, _judge, parts))
+
+
+def _judge(asked: Sequence[Asked]) -> list[Judged]:
+    found = []
+    for questions, missing in asked:
+        per_seed = {seed: verdict(**question) for seed, question in questions.items()}
+        summary, bootstrap = summarise(per_seed, missing=missing)
+        found.append(Judged(per_seed=per_seed, summary=summary, bootstrap=bootstrap))
+    return found
 
 
 def _point(curve: RDCurve, point: RDPoint) -> str:

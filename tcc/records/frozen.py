@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any, NoReturn
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})  # most values: nothing to freeze, no asking
+_PLAIN_NAMES = {"str", "int", "float", "bool", "None"}
 
 
 class FrozenMap(dict[str, Any]):
     """An immutable, hashable dict with sorted keys; nested mappings and lists are frozen too."""
 
     def __init__(self, source: Mapping[str, Any] | None = None, /):
-        items = sorted((source or {}).items())
-        for at, (key, value) in enumerate(items):
-            if type(value) not in _PLAIN:
-                items[at] = key, _freeze(value)
-        super().__init__(items)
+        items = sorted(source.items()) if source else ()
+        dict.__init__(self, items)
+        if not _PLAIN.issuperset(map(type, self.values())):
+            dict.update(self, {key: _freeze(value) for key, value in items})
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a record is frozen")
@@ -34,6 +35,8 @@ class FrozenMap(dict[str, Any]):
 
 def _freeze(value: Any) -> Any:
     kind = type(value)
+    if kind is dict:  # told at once, as nearly all are
+        return FrozenMap(value)
     if kind in _PLAIN or not _nests(kind):
         return value
     if issubclass(kind, Mapping):
@@ -50,7 +53,18 @@ class Record:
     """Freezes the mappings and sequences of a record as it is made."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in _open_fields(type(self)):
+            value = getattr(self, name)
             kind = type(value)
-            if kind not in _PLAIN and kind is not tuple and _nests(kind):
+            if kind is dict or (kind is not tuple and _nests(kind)):
                 object.__setattr__(self, name, _freeze(value))
+
+
+@cache
+def _open_fields(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a record whose annotation allows more than plain values."""
+    return tuple(
+        field.name
+        for field in fields(kind)
+        if not {part.strip() for part in str(field.type).split("|")} <= _PLAIN_NAMES
+    )

@@ -22,7 +22,6 @@ from typing import Any
 from tcc.curves.bulk import workers
 from tcc.curves.coding import CurveGap, curve_gaps
 from tcc.curves.comparisons import Comparison, compare
-from tcc.curves.files import curve_json
 from tcc.curves.imported import imported_curves
 from tcc.curves.points import curves_of
 from tcc.curves.relative import relative_rates
@@ -41,7 +40,7 @@ from tcc.report.files import (
 )
 from tcc.report.html import page_text
 from tcc.report.links import Links, links
-from tcc.report.names import curve_title, named
+from tcc.report.names import write_curves
 from tcc.report.overlay import Overlay, lay_over, read_overlay
 from tcc.report.panels import pair_panels
 from tcc.report.previews import previews
@@ -87,17 +86,23 @@ def build_report(
     """
     foreign = None if overlay is None else read_overlay(overlay)
     with _uncollected():
-        content = read_study(study, store, past=past)
-        order = _Order(
-            study=content,
-            overlay=foreign,
-            links=links(content, store),
-            reload_s=reload_s if unfinished(content) else 0,
-        )
-        if found := found_files(content, store, order.mark):
-            return found
-        with workers(len(content.plan)) as pool:
-            return _draw(order, open_store(store.uri), pool)
+        return _build(study, store, past, foreign, reload_s)
+
+
+def _build(
+    study: str, store: Store, past: str, overlay: Overlay | None, reload_s: int
+) -> ReportFiles:
+    content = read_study(study, store, past=past)
+    order = _Order(
+        study=content,
+        overlay=overlay,
+        links=links(content, store),
+        reload_s=reload_s if unfinished(content) else 0,
+    )
+    if found := found_files(content, store, order.mark):
+        return found
+    with workers(len(content.plan)) as pool:
+        return _draw(order, open_store(store.uri), pool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,29 +171,26 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     refusals = [settings.refuse] if settings.refuse else []
     outside = imported_curves(settings.imported, curves)
     compared = compare(curves, anchor=anchor, refusals=refusals, imported=outside, pool=pool)
-    comparisons = tuple(image_intervals(compared))
-    gaps = curve_gaps(curves)
     gains = side_information(curves)
-    saved = savings(gains)
-    told = headline(comparisons, curves)
-    relative = list(relative_rates(told, curves))
+    relative = list(relative_rates(headline(compared, curves), curves))
     pairs, overlaid = pair_panels((*curves, *outside), gains, relative), None
     if order.overlay:
         pairs, overlaid = lay_over(pairs, order.overlay)
-    asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
     folder = store.study_dir(study.name) / folder_of(study)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STAMP_FILE).unlink(missing_ok=True)
-    figures = draw_figures(pairs, settings.notice, folder / "figures", pool)
-
-    with writing(folder):
-        names = _write_curves((*curves, *outside), folder)
+        curve_files = write_curves((*curves, *outside), folder, pool)
+        figures = draw_figures(pairs, settings.notice, folder / "figures", pool)
+    comparisons = image_intervals(compared)  # while others draw
+    told = headline(comparisons, curves)
+    gaps, saved = curve_gaps(curves), savings(gains)
 
     def write(name: str, text: str) -> None:
         store.write_study(study.name, f"{folder_of(study)}/{name}", text)
 
     _write_tables(study, (*curves, *outside), comparisons, gaps, saved, write)
+    asked = [(pair.base, pair.enhancement) for pair in study.settings.pairs]
     page = page_text(
         study,
         sentences=sentences(told) + without_comparison(asked, told, curves),
@@ -203,24 +205,11 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     )
     write("index.html", page)
     with writing(folder):
-        names += [path.relative_to(folder).as_posix() for path in figures]
+        names = [*curve_files, *(path.relative_to(folder).as_posix() for path in figures)]
         remove_others(folder, names)
     seal = json.dumps({"stamp": order.mark, "files": names}, indent=1)
     write(STAMP_FILE, seal)
     return files_of(study, store, names, fresh=True)
-
-
-def _write_curves(curves: Sequence[RDCurve], folder: Path) -> list[str]:
-    """Writes each curve straight into its file, as there are thousands: a report without a stamp
-    is drawn again. Gives the files' names."""
-    (folder / "curves").mkdir(exist_ok=True)
-    names = []
-    for name, curve in named(curves):
-        content = curve_json(curve, curve_title(curve.key))
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        (folder / name).write_text(text, encoding="utf-8")
-        names.append(name)
-    return names
 
 
 def _write_tables(

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
+from tcc.curves.bulk import spread
+from tcc.curves.files import curve_json
 from tcc.records import CurveKey, RDCurve
 from tcc.report.words import curve_text, pair_text
 
 MAX_NAME = 160  # characters
+CHUNK = 64  # files that a process writes at a time
+
+
+def write_curves(
+    curves: Sequence[RDCurve], folder: Path, pool: Executor | None = None
+) -> Iterator[str]:
+    """Writes each curve that has a rate straight into its file, as there may be thousands: a report
+    without a stamp is drawn again. Gives the files' names. The workers of a ``pool`` begin at
+    once."""
+    (folder / "curves").mkdir(exist_ok=True)
+    wanted = [(name, curve_json(curve, curve_title(curve.key))) for name, curve in named(curves)]
+    parts = [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+    return chain.from_iterable(spread(pool, partial(_write, folder=folder), parts))
+
+
+def _write(wanted: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> list[str]:
+    for name, content in wanted:
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / name).write_text(text, encoding="utf-8")
+    return [name for name, _ in wanted]
 
 
 def named(curves: Sequence[RDCurve]) -> Iterator[tuple[str, RDCurve]]:

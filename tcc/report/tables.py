@@ -264,17 +264,19 @@ def flat(row: Row) -> Row:
     }
 
 
+_TRUTH = {True: "true", False: "false"}
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV with a header; floats in their shortest exact form, None as an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    writer.writerows(
+        [_TRUTH[cell] if cell is True or cell is False else cell for cell in map(row.get, columns)]
+        for row in rows
+    )
     return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    return str(value).lower() if type(value) is bool else value
 
 
 def curve_rows(curves: Iterable[RDCurve]) -> Iterator[Row]:
