@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -150,17 +151,31 @@ class _Bootstrap:
         return self._tables[id(results)]
 
 
+@runtime_checkable
+class _Stored(Protocol):
+    """Image results that are still to be decoded."""
+
+    def plain(self) -> Sequence[Any]: ...
+
+
 class _Table:
     """The results of one evaluation as columns, by the keys of its images."""
 
     def __init__(self, results: Sequence[ImageResult]):
-        self._results = sorted(results, key=lambda result: result.key)
-        self.images = tuple(result.key for result in self._results)
-        pixels = np.array([result.height * result.width for result in self._results])
-        streams = {stream for result in self._results for stream in result.bits_by_stream}
+        self.results = results  # as long as they live, no others have their identity
+        rows = results.plain() if isinstance(results, _Stored) else results
+        rows = sorted(rows, key=lambda row: row.key)
+        self.images = tuple(row.key for row in rows)
+        pixels = np.array([row.height * row.width for row in rows])
+        streams = {stream for row in rows for stream in row.bits_by_stream}
         self._bpp = {
-            stream: np.array([it.bits_by_stream.get(stream, 0.0) for it in self._results]) / pixels
+            stream: np.array([row.bits_by_stream.get(stream, 0.0) for row in rows]) / pixels
             for stream in sorted(streams)
+        }
+        names = set.intersection(*(set(row.metrics) for row in rows)) if rows else set()
+        usable = len({*self.images}) == len(rows) >= MIN_IMAGES
+        self._metrics = {
+            name: np.array([row.metrics[name] for row in rows]) for name in names if usable
         }
 
     def bpp(self, layer: str) -> Array:
@@ -170,9 +185,7 @@ class _Table:
 
     def metric(self, name: str) -> Array | None:
         """A metric; None unless there are enough images, one of each key, and all have it."""
-        values = [result.metrics.get(name) for result in self._results]
-        usable = None not in values and len({*self.images}) == len(values) >= MIN_IMAGES
-        return np.array(values) if usable else None
+        return self._metrics.get(name)
 
 
 def _told(row: Comparison, drawn: Mapping[int, _Drawn]) -> Comparison:

@@ -214,7 +214,6 @@ def _points(
                     name=metric.name,
                     unit=metric.unit,
                     higher_is_better=metric.higher_is_better,
-                    per_image=any(metric.name in image.metrics for image in evaluation.per_image),
                 )
                 # a level takes any source; coded is what was decoded
                 wanted = rate is None or rate.source == ("coded" if level else asked.rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tcc.records.frozen import FrozenMap, Record
@@ -29,8 +29,8 @@ class RDPoint(Record):
     still_improving: bool
     gap: CodingGap | None = None  # of the layers of its rate; None where no image was coded
     bits_by_stream: Mapping[str, float] = field(default_factory=FrozenMap)  # over all images
-    per_image: tuple[ImageResult, ...] = field(default=(), repr=False, compare=False)
-    base_images: tuple[ImageResult, ...] = field(default=(), repr=False, compare=False)
+    per_image: Sequence[ImageResult] = field(default=(), repr=False, compare=False)
+    base_images: Sequence[ImageResult] = field(default=(), repr=False, compare=False)
     # of simulcast: the images of the scalable point whose base is in its rate
 
 

@@ -11,7 +11,8 @@ from tcc.records.frozen import FrozenMap, Record
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo(Record):
-    """A reported metric. ``per_image``: it has a value for each image (PSNR has, mAP has not)."""
+    """A reported metric. ``per_image``: it has a value for each image (PSNR has, mAP has not); a
+    task declares it, a curve's metric does not tell it."""
 
     name: str
     unit: str

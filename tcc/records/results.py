@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tcc.records.frozen import FrozenMap, Record
@@ -110,7 +110,7 @@ class EvaluationRecord(Record):
     checkpoint_sha256: str
     rates: tuple[Rate, ...]
     metrics: tuple[Metric, ...]
-    per_image: tuple[ImageResult, ...]
+    per_image: Sequence[ImageResult]
     timings: Mapping[str, float]  # seconds by phase
     provenance: Provenance
     gap: CodingGap | None = None

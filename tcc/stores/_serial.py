@@ -23,7 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from tcc.errors import RecordError
-from tcc.records import SCHEMA
+from tcc.records import SCHEMA, EvaluationRecord
+from tcc.stores._images import StoredImages, set_aside
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ def to_json(record: Any) -> str:
         raise RecordError(f"{kind} of schema {record.schema} cannot be written: this is {SCHEMA}")
     try:
         plain = _adapter(type(record)).dump_python(record, warnings="error")
-        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, default=_path)
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, default=_plain)
     except (PydanticSerializationError, TypeError) as error:
         raise RecordError(f"{kind} cannot be written: {error}") from None
     except ValueError as error:
@@ -75,12 +76,16 @@ def from_json(cls: type[T], text: str | bytes) -> T:
         raise RecordError("is torn or was edited: its content does not match its sha256")
     if kind != cls.__name__:
         raise RecordError(f"holds a {kind} where a {cls.__name__} belongs")
+    body, images = set_aside(body) if cls is EvaluationRecord else (body, None)
     try:
-        return _adapter(cls).validate_json(body)
+        record: T = _adapter(cls).validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RecordError(f"does not fit {cls.__name__}: {where}: {first['msg']}") from None
+    if images is not None:
+        object.__setattr__(record, "per_image", images)
+    return record
 
 
 @cache  # making one takes tens of milliseconds
@@ -88,9 +93,11 @@ def _adapter(cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls)
 
 
-def _path(value: object) -> str:
+def _plain(value: object) -> object:
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, StoredImages):
+        return json.loads(value.json)
     raise TypeError(f"{value!r} of type {type(value).__name__} is not JSON")
 
 
