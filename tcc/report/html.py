@@ -35,7 +35,7 @@ from tcc.report.trials import COLUMNS, FACETS, trial_rows
 from tcc.report.verdicts import Group, Sentence
 from tcc.report.words import count_text
 
-MAX_OPEN = 4  # groups of verdicts; with more, each opens on request
+MAX_OPEN = 40  # verdicts; with more, each group opens on request, so that the curves are near
 
 
 def page_text(
@@ -69,7 +69,7 @@ def page_text(
         notices=notices(study),
         sentences=sentences,
         verdicts=verdicts,
-        open_verdicts=len(verdicts) <= MAX_OPEN,
+        open_verdicts=sum(map(_shown_rows, verdicts)) <= MAX_OPEN,
         pairs=[_pair_context(index, pair) for index, pair in enumerate(pairs)],
         overlaid=overlaid,
         previews=previews,
@@ -173,6 +173,10 @@ def _script_json(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
+
+
+def _shown_rows(group: Group) -> int:
+    return sum(len(block.rows) for block in group.blocks if not block.folded)
 
 
 def _pair_context(index: int, pair: PairPanels) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tcc.report.html import page_text
 from tcc.report.panels import pair_panels
 from tcc.report.split import LAYERS
 from tcc.report.study import read_study
+from tcc.report.verdicts import Block, Group, VerdictRow
 
 
 class Elements(HTMLParser):
@@ -227,6 +228,35 @@ def data_block(page):
     """The JSON in the page, as the HTML parser finds its end."""
     start = page.index('id="data">') + len('id="data">')
     return page[start : page.index("</script>", start)]
+
+
+@pytest.mark.parametrize(("rows", "is_open"), [(40, True), (41, False)])
+def test_many_verdicts_open_on_request_and_leave_the_curves_near(reported, rows, is_open):
+    row = VerdictRow(
+        scope="Base",
+        notes=(),
+        percent="−1.00 %",
+        interval="",
+        seeds=(),
+        verdict="ok",
+        reasons=(),
+        more_reasons=(),
+        mean=False,
+    )
+    shown = Block(title="β = 0.1 against β = 0", rows=(row,) * rows, folded=False)
+    folded = Block(title="References", rows=(row,) * 100, folded=True)
+    group = Group(title="Base: depth", setting="", blocks=(shown, folded))
+    text = page_text(
+        read_study("made_up", reported[0]),
+        sentences=(),
+        verdicts=(group,),
+        pairs=(),
+        previews=(),
+        saved=(),
+        gaps=(),
+    )
+    groups = [found for tag, found in Elements(text).tags if found.get("class") == "group"]
+    assert [("open" in found) for found in groups] == [is_open]
 
 
 def test_what_the_base_saves_is_on_the_page_as_in_the_table(reported):
