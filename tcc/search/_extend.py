@@ -112,13 +112,16 @@ def extension_text(found: Extension) -> str:
     if not found.gaps:
         return f"study {found.spec.study!r}: {_nothing(found)}"
     lines: list[str] = []
+    notes = {text: f"({at})" for at, text in enumerate(_notes(found), 1)}
     for gap in found.gaps:
         row = gap.comparison
         lines.append(f"{describe(row.test)} against {describe(row.anchor)}: {row.summary.verdict}")
         lines += [
             f"  propose  {describe(it.key)}: {_lambdas(it)} ({it.why})" for it in gap.proposals
         ]
-        lines += [f"  note     {text}" for text in gap.advice]
+        if gap.advice:
+            lines.append(f"  notes    {' '.join(notes[text] for text in gap.advice)}")
+    lines += [f"{number} {text}" for text, number in notes.items()]
     if not found.pairs:
         return "\n".join([*lines, "no λ to propose"])
     lines += [
@@ -138,6 +141,11 @@ def extension_text(found: Extension) -> str:
     missing = f"; {found.unknown} not counted: no like trial was measured yet"
     lines.append(cost + (missing if found.unknown else ""))
     return "\n".join(lines)
+
+
+def _notes(found: Extension) -> list[str]:
+    """What is said of any comparison, each note once."""
+    return list(dict.fromkeys(text for gap in found.gaps for text in gap.advice))
 
 
 def _nothing(found: Extension) -> str:

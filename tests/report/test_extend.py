@@ -77,6 +77,8 @@ def test_what_is_printed_can_be_added_to_the_spec(make_store):
     assert {trial.id for trial in planned} == {trial.id for trial in expand(found.spec)}
     assert resolved_yaml(parse_spec(resolved_yaml(found.spec))) == resolved_yaml(found.spec)
     text = extension_text(found)
+    for note in {note for gap in found.gaps for note in gap.advice}:
+        assert text.count(note) == 1
     assert yaml.safe_load(
         text[text.index("pairs:") : text.rindex("\n", 0, text.index("more trials"))]
     )
