@@ -228,7 +228,7 @@ def _relative_panel(rates: Sequence[RelativeRate], scale: Scale) -> Panel | None
         caption="What each point costs more (+) or less (−) than the baseline's curve at the same "
         "metric, wherever that curve reaches.",
         x=metric_axis(metric),
-        y="rate against the baseline (%)",
+        y="change of rate (%)",
         reach=None,
         lines=tuple(relative_lines(shown, scale)),
     )
