@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 from tcc.curves.front import Front, overlap, rate_overlap, reduce
 from tcc.records import BDRate
@@ -196,13 +196,12 @@ def _delta(
         warnings.simplefilter("ignore")
         try:
             (before, *ends), (after, *others) = (
-                _interpolated(what, method, tuple(rates), scores)
-                for rates, scores in (anchor, test)
+                _integral(what, method, tuple(rates), scores) for rates, scores in (anchor, test)
             )
             low, high = max(ends[0], others[0]), min(ends[1], others[1])
             if high <= low:
                 return None
-            change = (after.integrate(low, high) - before.integrate(low, high)) / (high - low)
+            change = (after(low, high) - before(low, high)) / (high - low)
             found = (10**change - 1) * 100 if what == "rate" else math.ldexp(change, exponent)
         except (ValueError, ArithmeticError):  # points too close, too far apart for floats
             return None
@@ -210,16 +209,20 @@ def _delta(
 
 
 @lru_cache(CACHED)  # a curve meets several others
-def _interpolated(
+def _integral(
     what: str, method: str, rates: tuple[float, ...], scores: tuple[float, ...]
-) -> tuple[Any, float, float]:
-    """`bjontegaard`'s interpolation of log rate over the score, or of the score over log rate, and
-    where it begins and ends."""
+) -> tuple[Callable[[float, float], float], float, float]:
+    """The integral of `bjontegaard`'s interpolation of log rate over the score, or of the score
+    over log rate, and where it begins and ends."""
     import numpy as np
 
     logs = np.log10(np.asarray(rates))
     xs, ys = (np.asarray(scores), logs) if what == "rate" else (logs, np.asarray(scores))
-    return _interpolation().interpolate(xs, ys, method), xs.min(), xs.max()
+    # Powers of 99.9 and 99.95 are alike but for their last digits: least squares are of what lies
+    # around zero.
+    middle = xs.mean() if method == "cubic" else 0.0
+    curve = _interpolation().interpolate(xs - middle, ys, method)
+    return lambda low, high: curve.integrate(low - middle, high - middle), xs.min(), xs.max()
 
 
 @cache

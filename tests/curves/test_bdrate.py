@@ -321,6 +321,20 @@ def test_the_unit_of_the_metric_does_not_matter():
         assert other.cross_checks["cubic"] == pytest.approx(usual.cross_checks["cubic"], rel=1e-6)
 
 
+@pytest.mark.parametrize("offset", [0, 0.99, 99.99, 1e4, -1e6])
+def test_where_the_metric_begins_does_not_matter(offset):
+    """The powers of values that differ in their last digits alone are alike to least squares."""
+    rates = [rate * by for rate, by in zip(RATES, (0.9, 1.1, 1.05, 0.93, 1.2), strict=True)]
+    curves = [[offset + value for value in values] for values in (
+        (0, 0.31, 0.6, 0.82, 1), (0.1, 0.35, 0.57, 0.85, 1.05))]  # fmt: skip
+    for shrunk in (1, 0.01):
+        anchor, test = ([offset + (v - offset) * shrunk for v in values] for values in curves)
+        result = judge(RATES, anchor, rates, test)
+        assert result.percent == pytest.approx(-4.946504, abs=2e-6)
+        assert result.cross_checks["akima"] == pytest.approx(-4.917410, abs=2e-6)
+        assert result.cross_checks["cubic"] == pytest.approx(-3.941145, abs=2e-6)
+
+
 def test_unequal_lengths_name_the_side():
     with pytest.raises(DataError, match="test: 3 rates, 2 values"):
         judge(RATES, PSNR, [1, 2, 3], [1, 2])
