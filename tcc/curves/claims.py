@@ -20,14 +20,14 @@ from typing import Any
 from tcc.curves.bdrate import MAX_DISAGREEMENT, METHOD, verdict
 from tcc.curves.files import bdrate_json, bdrate_text, direction, lower_is_better
 from tcc.errors import DataError
-from tcc.formats.rd import read_rows, read_text, same_metric
+from tcc.formats.rd import is_json, read_rows, read_text, same_metric
 from tcc.records import BDRate
 from tcc.registry import unknown
 
 BASELINE = "Baseline"
 STANDS, IN_SIGN, FALLS = "stands", "stands in sign, not in size", "does not stand"
-# "Towards Task-Compatible Compressible Representations", figures 3 to 6, its proposed method:
-# figure, panel, role → BD-rate in percent, by a least-squares cubic on all points
+# "Towards Task-Compatible Compressible Representations", figures 3 to 6, its proposed method
+# against its baseline: figure, panel, role → percent, by a least-squares cubic on all points
 PAPER = {
     ("Fig3", "a", "detection (base task)"): -1.295,
     ("Fig3", "b", "depth (base task)"): -74.79,
@@ -113,7 +113,8 @@ def claims(
             several metrics.
     """
     path = Path(path)
-    header, cells = read_rows(path, read_text(path))
+    text = read_text(path)
+    header, cells = ([], []) if is_json(text) else read_rows(path, text)
     missing = [name for name in _NEEDED if name not in header]
     if missing:
         raise DataError(
@@ -194,7 +195,7 @@ def _panel(
         ]
         yield Claim(
             panel=panel,
-            percent=_claimed(path, method, points, panel),
+            percent=_claimed(path, anchor, method, points, panel),
             result=verdict(
                 *columns,
                 metric=panel["metric"],
@@ -207,12 +208,12 @@ def _panel(
         )
 
 
-def _claimed(path: Path, method: str, rows: Sequence[Row], panel: Row) -> float | None:
+def _claimed(path: Path, anchor: str, method: str, rows: Sequence[Row], panel: Row) -> float | None:
     said = next((row for row in rows if row.get("claim")), None)
     if said is not None:
         return _finite(path, said, "claim")
     known = PAPER.get(tuple(panel.get(name, "") for name in _PANEL[:3]))  # type: ignore[arg-type]
-    return known if method == _PROPOSED else None
+    return known if (anchor, method) == (BASELINE, _PROPOSED) else None
 
 
 def _finite(path: Path, row: Row, column: str) -> float:

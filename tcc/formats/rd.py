@@ -131,7 +131,7 @@ def parse_file(path: str | os.PathLike[str], text: str) -> RDFile:
         DataError: the text is neither format.
     """
     path = Path(path)
-    if text.lstrip()[:1] in ("{", "["):
+    if is_json(text):
         return _read_json(path, text)
     return RDFile(path=path, name=path.stem, columns=_read_csv(path, text))
 
@@ -150,6 +150,11 @@ def read_text(path: Path, kept: str = "") -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file in UTF-8") from error
+
+
+def is_json(text: str) -> bool:
+    """Whether a file's text is meant as JSON; what is not is CSV."""
+    return text.lstrip()[:1] in ("{", "[")
 
 
 def same_metric(one: str, other: str) -> bool:

@@ -147,6 +147,14 @@ def test_each_claim_of_the_paper_is_judged(table):
     assert "3 points after the reduction" in found[BASE_DEPTH].text
 
 
+def test_against_another_baseline_nothing_is_claimed(table):
+    found = claims(table, baseline="Standalone", metric="mIoU")
+    assert {claim.result.test: claim.percent for claim in found} == {
+        "Proposed": None,
+        "Baseline": None,
+    }
+
+
 def test_all_curves_of_the_table_have_a_verdict(table):
     found = claims(table)
     assert len(found) == 10  # seven panels, three of them with a standalone curve as well
@@ -173,6 +181,9 @@ def test_a_table_may_say_what_is_claimed(tmp_path):
         claims(path)
     path.write_text("bpp,psnr\n0.1,30\n")
     with pytest.raises(DataError, match="no column metric, method, value; give a second file"):
+        claims(path)
+    path.write_text('{\n"results": {"bpp": [0.1, 0.2], "psnr": [30, 31]}}')
+    with pytest.raises(DataError, match="no column metric, method, bpp, value; give a second file"):
         claims(path)
     path.write_text("metric,method,bpp,value\npsnr,Baseline,a,30\npsnr,Other,1,30\n")
     with pytest.raises(DataError, match="bpp: 'a' is not a number"):
