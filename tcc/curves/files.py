@@ -14,6 +14,7 @@ from tcc.records import BDRate, RDCurve
 
 _OF_COLOURS = ("psnr", "ms-ssim")
 _LOWER = {"rmse", "mse", "mae", "loss", "error", "lpips", "dists", "fid", "nll", "perplexity"}
+_LOWER |= {"rel"}  # abs_rel, sq_rel
 _HIGHER = {"psnr", "ssim", "map", "miou", "iou", "accuracy", "top1", "top5", "vmaf", "f1"}
 
 
@@ -31,15 +32,15 @@ def verdict_on_files(
     """
     files = read_file(anchor), read_file(test)
     if metric is None:
-        others = files[1].metrics
-        shared = [one for one in files[0].metrics if any(same_metric(one, it) for it in others)]
+        one, other = (file.metrics for file in files)
+        shared = [name for name in one if any(same_metric(name, it) for it in other)]
+        if not shared:
+            for file in files:  # what is no curve at all is told first
+                file.curve(next(iter(file.metrics), None))
+            held = " and ".join(f"{it.path} holds {', '.join(it.metrics)}" for it in files)
+            raise DataError(f"{held}: a BD-rate compares one metric; name it alike in both")
         metric = shared[0] if len(shared) == 1 else None
     curves = [file.curve(metric) for file in files]
-    if not same_metric(curves[0].metric, curves[1].metric):
-        raise DataError(
-            f"{files[0].path} holds {curves[0].metric!r} and {files[1].path} holds "
-            f"{curves[1].metric!r}: a BD-rate compares one metric"
-        )
     return verdict(
         curves[0].bpp,
         curves[0].values,

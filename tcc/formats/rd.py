@@ -4,9 +4,9 @@
     bpp,psnr-rgb                                                            CSV
     0.1,28.3
 
-A CSV's columns stand in any order, apart by commas, semicolons or tabs; a line that begins with #
-is a comment. A point whose number is missing (null, an empty cell) or not finite is read as NaN and
-left to the verdict, which drops and names it.
+A CSV's columns stand in any order, apart by commas, semicolons or tabs; one without a name is left
+out, and a line that begins with # is a comment. A point whose number is missing (null, an empty
+cell) or not finite is read as NaN and left to the verdict, which drops and names it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RDFile:
         rate = next((column for column in self.columns if column.lower() == "bpp"), None)
         found = self.metrics
         if rate is None or not found:
-            there = ", ".join(self.columns) or "none"
+            there = ", ".join(map(self._told, self.columns)) or "none"
             raise DataError(
                 f'{self.path}: needs a list or column "bpp" and one of a metric, of numbers such '
                 f"as 0.1; there are: {there}"
@@ -91,6 +91,11 @@ class RDFile:
                 "give one of each for every point"
             )
         return FileCurve(name=self.name, metric=column, bpp=bpp, values=values)
+
+    def _told(self, column: str) -> str:
+        """A column by its name, and the first that is no number in it."""
+        words = [it for it in self.columns[column] if it is not None and not _is_number(it)]
+        return f"{column} ({words[0]!r:.40})" if words else column
 
     def _numbers(self, column: str) -> tuple[float, ...]:
         numbers = []
@@ -145,11 +150,14 @@ def read_text(path: Path, kept: str = "") -> str:
     if kept and not path.exists():
         return kept
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a text file in UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{path}: is not a text file")
+    return text
 
 
 def is_json(text: str) -> bool:
@@ -176,11 +184,15 @@ def read_rows(path: Path, text: str) -> tuple[list[str], list[list[str]]]:
     except csv.Error as error:
         raise DataError(f"{path}: is not valid CSV: {error}") from error
     header, *points = [row for row in rows if any(row)] or [[]]
-    if len(set(header)) != len(header):
+    named = [name for name in header if name]
+    if len(set(named)) != len(named):
         raise DataError(f"{path}: two columns have the same name: {', '.join(header)}")
     for number, row in enumerate(points, start=1):
         if len(row) != len(header):
-            raise DataError(f"{path}: point {number} has {len(row)} cells, not {len(header)}")
+            raise DataError(
+                f"{path}: point {number} has {len(row)} cells, not {len(header)}: "
+                f"{delimiter.join(row)!r:.60}; give one for each column, decimals such as 0.1"
+            )
     return header, points
 
 
@@ -198,7 +210,9 @@ def _read_json(path: Path, text: str) -> RDFile:
 
 def _read_csv(path: Path, text: str) -> Mapping[str, Sequence[object]]:
     header, points = read_rows(path, text)
-    return {name: [_cell(row[index]) for row in points] for index, name in enumerate(header)}
+    return {
+        name: [_cell(row[index]) for row in points] for index, name in enumerate(header) if name
+    }
 
 
 def _cell(text: str) -> object:

@@ -55,6 +55,30 @@ def test_columns_stand_in_any_order_apart_by_commas_semicolons_or_tabs(write, te
     assert (curve.metric, curve.bpp, curve.values) == ("psnr", (0.1, 0.2), (28.0, 31.0))
 
 
+@pytest.mark.parametrize("header", [",bpp,psnr", "bpp,psnr,,", '"bpp","","psnr",""'])
+def test_a_column_without_a_name_is_no_metric(write, header):
+    """An index that pandas writes, the empty columns of a spreadsheet."""
+    names = header.replace('"', "").split(",")
+    rows = [
+        ",".join({"bpp": str(rate), "psnr": str(value)}.get(name, "7") for name in names)
+        for rate, value in zip(BPP, PSNR, strict=True)
+    ]
+    path = write("a.csv", "\n".join([header, *rows]))
+    result = verdict_on_files(path, path)
+    assert (result.metric, result.percent, result.verdict) == ("psnr", 0, "ok")
+
+
+def test_files_that_share_no_metric_say_what_they_hold(write):
+    one = write("a.json", compressai(**{"psnr-rgb": PSNR, "ms-ssim-rgb": PSNR}))
+    other = write("b.json", compressai(vmaf=PSNR))
+    with pytest.raises(DataError) as error:
+        verdict_on_files(one, other)
+    assert str(error.value) == (
+        f"{one} holds psnr-rgb, ms-ssim-rgb and {other} holds vmaf: a BD-rate compares one metric; "
+        "name it alike in both"
+    )
+
+
 def test_a_metric_under_two_names_is_one_and_said_so(write):
     """CompressAI's own files: psnr of VTM, psnr-rgb of JPEG."""
     jpeg = write(
@@ -116,9 +140,12 @@ def test_missing_numbers_are_left_to_the_verdict(write):
         ("bpp m\n0.1 2\n", "there are: bpp m"),
         ("# only a comment\n", "there are: none"),
         ("bpp,m\n0.1\n", "point 1 has 1 cells, not 2"),
+        ("bpp,m\n0,1,28\n", "point 1 has 3 cells, not 2: '0,1,28'; give one for each column, "),
+        ("bpp;m\n0,1;28,5\n0,2;30,5\n", "such as 0.1; there are: bpp ('0,1'), m ('28,5')"),
+        ("bpp,m\n0.1,2\0\n", "is not a text file"),
         ("bpp,m\n0.1,2\nx,3\n", "bpp: 'x' is not a number"),
         ("bpp,m,m\n0.1,2,3\n", "two columns have the same name"),
-        ("bpp,m\n0.1,abc\n", "there are: bpp, m"),
+        ("bpp,m\n0.1,abc\n", "there are: bpp, m ('abc')"),
     ],
 )
 def test_malformed_files_get_one_clear_error(write, content, message):
@@ -172,6 +199,7 @@ def test_a_lower_is_better_metric_is_said_not_guessed(write):
     assert (result.verdict, result.percent) == ("ok", pytest.approx(100))
     forgotten = verdict_on_files(anchor, test)
     assert any("its name suggests --lower-is-better" in line for line in forgotten.reasons)
+    assert direction("abs_rel", False)
     psnr = write("p.json", compressai(psnr=PSNR))
     wrong = verdict_on_files(psnr, psnr, lower_is_better=True)
     assert any("its name suggests the opposite" in line for line in wrong.reasons)
