@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -166,3 +169,27 @@ def test_an_unknown_metric_is_one_line_and_exit_code_2(bdrate, write):
     code, out, err = bdrate(anchor, anchor, "--metric", "vmaf")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "unknown metric 'vmaf': there is psnr" in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_names_that_cannot_be_written_are_escaped(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    results = {"bpp": list(RATES), "psnr": list(PSNR)}
+    path.write_text(json.dumps({"name": "λ \ud800", "results": results}))
+    command = [sys.executable, "-m", "tcc", "bdrate", str(path), str(path)]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    name = "λ \\ud800" if encoding == "utf-8" else "\\u03bb \\ud800"
+    assert f"anchor        {name}\n" in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_that_is_gone_changes_no_exit_code(write, options):
+    path = write("a", RATES, PSNR)
+    command = [sys.executable, "-m", "tcc", "bdrate", str(path), str(path), *options]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

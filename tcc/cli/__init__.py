@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,8 @@ def main() -> NoReturn:
     """Runs the command line; whatever is wrong with the input is one message, no traceback."""
     if not sys.warnoptions:  # what torch will give up one day is no user's business
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\b")
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
     try:
         code = cli.main(prog_name="tcc", standalone_mode=False)
     except TccError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcc.cli.options import json_option, out_option, store_option
-from tcc.cli.output import BAD_INPUT, print_json
+from tcc.cli.output import BAD_INPUT, print_json, say
 
 if TYPE_CHECKING:
     from tcc.trial.files.inputs import Outcome
@@ -83,14 +83,14 @@ def bdrate(
         from tcc.curves.claims import claims, claims_json, claims_text
 
         table = claims(anchor, baseline=baseline, metric=metric, lower=lower_is_better)
-        print_json(claims_json(table)) if as_json else click.echo(claims_text(table))
+        print_json(claims_json(table)) if as_json else say(claims_text(table))
         return
     if baseline is not None:
         raise click.UsageError("--baseline is of a table; of two files the first is the anchor")
     from tcc.curves.files import bdrate_json, bdrate_text, verdict_on_files
 
     found = verdict_on_files(anchor, test, metric=metric, lower_is_better=lower_is_better)
-    print_json(bdrate_json(found)) if as_json else click.echo(bdrate_text(found))
+    print_json(bdrate_json(found)) if as_json else say(bdrate_text(found))
 
 
 def _told(outcome: Outcome, as_json: bool) -> int:
