@@ -162,7 +162,8 @@ def claims_json(found: Sequence[Claim]) -> dict[str, Any]:
 def claims_text(found: Sequence[Claim]) -> str:
     """The claims first, each in a line; then every verdict."""
     lines = [
-        f"{claim.title}: {claim.result.test} against {claim.result.anchor}, {claim.text}"
+        f"{claim.title or claim.result.metric}: {claim.result.test} against "
+        f"{claim.result.anchor}, {claim.text}"
         for claim in found
         if claim.percent is not None
     ]

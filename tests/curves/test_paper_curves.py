@@ -177,6 +177,7 @@ def test_a_table_may_say_what_is_claimed(tmp_path):
     path.write_text("\n".join(["method,bpp,value,claim,metric", *(f"{row},psnr" for row in rows)]))
     (claim,) = claims(path, baseline="old")
     assert (claim.finding, claim.percent, claim.result.percent) == (STANDS, -50, pytest.approx(-50))
+    assert claims_text([claim]).startswith("psnr: new against old, claimed -50 %: stands (ok; ")
     with pytest.raises(DataError, match="unknown baseline 'Baseline': there is new, old"):
         claims(path)
     path.write_text("bpp,psnr\n0.1,30\n")
