@@ -71,7 +71,8 @@ def summarise(
     parts = {f"seed {seed}": part for seed, part in sorted(per_seed.items())}
     values = [part.percent for part in parts.values() if part.percent is not None]
     if len(values) < MIN_SEEDS:
-        missing = [*missing, f"fewer than {MIN_SEEDS} seeds: {len(values)}, so no interval"]
+        kind = "seeds" if len(values) == len(parts) else "seeds with a BD-rate"
+        missing = [*missing, f"fewer than {MIN_SEEDS} {kind}: {len(values)}, so no interval"]
     mean = average(parts, missing=missing)
     changes = [part.metric_change for part in parts.values() if part.metric_change is not None]
     metric_interval = t_interval(changes) if mean.metric_change is not None else None

@@ -65,7 +65,7 @@ def test_a_refused_seed_is_left_out_and_named():
     assert summary.percent == pytest.approx(-5)
     assert summary.verdict == "caution"
     assert summary.interval is None  # two values are no three
-    assert "fewer than 3 seeds: 2, so no interval" in summary.reasons
+    assert "fewer than 3 seeds with a BD-rate: 2, so no interval" in summary.reasons
     assert "1 of 3 refused and left out of the mean" in summary.reasons
     assert "seed 1: no overlap" in summary.reasons
     assert summary.dropped == ("seed 1: anchor (1 bpp, 2)",)
@@ -74,6 +74,7 @@ def test_a_refused_seed_is_left_out_and_named():
 def test_all_refused_is_refused():
     summary, _ = summarise({seed: result(None, "no overlap") for seed in range(3)})
     assert (summary.verdict, summary.percent, summary.interval) == ("refused", None, None)
+    assert "fewer than 3 seeds with a BD-rate: 0, so no interval" in summary.reasons
     assert "seed 0, seed 1, seed 2: no overlap" in summary.reasons
 
 
