@@ -210,3 +210,16 @@ def test_images_to_files_and_back(tmp_path, tiny_plan):
     assert "coded/a.tcc: magic is b'no'" in lines[0]
     assert "coded/b.tcc: size is 37×50 (1850 pixels), asked for were 400" in lines[1]
     assert {path.name.split(".")[0] for path in (tmp_path / "few").iterdir()} == {"small"}
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["check", SMOKE], ["plan", SMOKE, "--store", "runs"], ["status"]]
+)
+def test_a_reader_that_is_gone_changes_no_exit_code(words, tmp_path):
+    (tmp_path / "runs").mkdir()
+    command = [sys.executable, "-m", "tcc", *map(str, words)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

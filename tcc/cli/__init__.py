@@ -75,4 +75,4 @@ def list_plugins(room: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo("\n".join(f"{name}: {', '.join(plugins)}" for name, plugins in found.items()))
+        say("\n".join(f"{name}: {', '.join(plugins)}" for name, plugins in found.items()))

@@ -98,9 +98,9 @@ def _told(outcome: Outcome, as_json: bool) -> int:
     if as_json:
         print_json(outcome.to_json())
     elif outcome.done:
-        click.echo(outcome.summary())
+        say(outcome.summary())
     if outcome.failed:
-        click.echo(f"tcc: {outcome.complaint()}", err=True)
+        say(f"tcc: {outcome.complaint()}", err=True)
     return BAD_INPUT if outcome.failed else 0
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -24,3 +28,13 @@ def say(text: str, *, err: bool = False) -> None:
         from tcc.run.outlet import nowhere
 
         nowhere((sys.stderr if err else sys.stdout).fileno())
+
+
+def show(draw: Callable[[Console], None]) -> None:
+    """Prints what is drawn on a console of this terminal; see `say`."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        draw(console)
+    say(drawn.get().rstrip("\n"))

@@ -69,10 +69,10 @@ def extend(
 
     found = propose(load_spec(spec, overrides), open_store(store, write=False))
     if not (also_run and found.pairs):
-        print_json(extension_json(found)) if as_json else click.echo(extension_text(found))
+        print_json(extension_json(found)) if as_json else say(extension_text(found))
         return 0
     if not as_json:
-        click.echo(extension_text(found))
+        say(extension_text(found))
     return _run(found.spec, store, address, as_json, watch=watch, beside=extension_json(found))
 
 
@@ -132,7 +132,7 @@ def trial(spec: Path, trial_id: str, overrides: tuple[str, ...], store: str, as_
     observer = Printing(sys.stderr if as_json else sys.stdout)
     outcome = attempt(chosen, open_store(store), observer, study=planned.study)
     if as_json:
-        click.echo(to_json(outcome))
+        say(to_json(outcome))
     return FAILED if isinstance(outcome, FailureRecord) else 0
 
 

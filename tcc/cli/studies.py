@@ -16,7 +16,7 @@ from tcc.cli.options import (
     store_option,
     study_argument,
 )
-from tcc.cli.output import FAILED, print_json
+from tcc.cli.output import FAILED, print_json, say, show
 
 if TYPE_CHECKING:
     from tcc.plan.capacity import Node
@@ -37,9 +37,9 @@ def check(spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         found = {"study": plan.study, "valid": True, "trials": len(plan)}
         print_json(found | {"left_out": list(loaded.left_out)})
     else:
-        click.echo(f"{spec}: valid, study {plan.study!r} of {len(plan)} trials")
+        say(f"{spec}: valid, study {plan.study!r} of {len(plan)} trials")
         for line in loaded.left_out:
-            click.echo(f"left out: {line}")
+            say(f"left out: {line}")
 
 
 @click.command()
@@ -64,11 +64,11 @@ def plan(
     if as_json:
         print_json(plan_json(planned, states, loaded.left_out) | outlook_json(ahead))
     else:
-        print_plan(planned, states, ahead, left_out=loaded.left_out)
+        show(lambda it: print_plan(planned, states, ahead, left_out=loaded.left_out, console=it))
     if problems:
         from tcc.plan.distrust import distrusts
 
-        click.echo("\n".join(f"not trusted: {it}" for it in distrusts(problems)), err=True)
+        say("\n".join(f"not trusted: {it}" for it in distrusts(problems)), err=True)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def status(study: str | None, store: str, as_json: bool) -> None:
 
     opened = open_store(store, write=False)
     found = report.studies(opened) if study is None else report.status(study, opened)
-    print_json(found.to_json()) if as_json else report.print_status(found)
+    print_json(found.to_json()) if as_json else show(lambda it: report.print_status(found, it))
 
 
 @click.command()
@@ -110,7 +110,7 @@ def report(
         draw = partial(build_report, study, **wanted)
         watch_report(
             lambda: draw(open_store(store, write=False)),
-            lambda files: click.echo(f"{files.told}{', more to come' * files.unfinished}"),
+            lambda files: say(f"{files.told}{', more to come' * files.unfinished}"),
             EVERY_S,
         )
         return
@@ -118,7 +118,7 @@ def report(
     if as_json:
         print_json(report_json(study, opened, past=past, overlay=overlay))
     else:
-        click.echo(build_report(study, opened, past=past, overlay=overlay).told)
+        say(build_report(study, opened, past=past, overlay=overlay).told)
 
 
 @click.command()
@@ -134,8 +134,8 @@ def sync(study: str, store: str, as_json: bool) -> int:
 
     result = sync_study(study, open_store(store), Console(stderr=True))
     for line in result.lines():
-        click.echo(f"tcc: {line}", err=True)
-    print_json(result.to_json()) if as_json else click.echo(result.summary())
+        say(f"tcc: {line}", err=True)
+    print_json(result.to_json()) if as_json else say(result.summary())
     return FAILED if result.failed or result.lost else 0
 
 

@@ -11,6 +11,7 @@ Nothing here runs anything, and nothing imports torch or Ray.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tcc.plan.estimate import Estimate, estimate
 from tcc.plan.expand import expand
@@ -20,6 +21,9 @@ from tcc.plan.ledger import TrialState, ledger, standing
 from tcc.plan.outlook import Outlook, outlook, outlook_json
 from tcc.plan.summary import find_trial, plan_from_json, plan_json, plan_to_json
 from tcc.records import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "Estimate",
@@ -50,8 +54,10 @@ def print_plan(
     ahead: Outlook,
     *,
     left_out: Sequence[str] = (),
+    console: Console | None = None,
 ) -> None:
-    """Prints the tree, what was left out, the counts and the outlook of a plan on the terminal."""
+    """Prints the tree, what was left out, the counts and the outlook of a plan; without a
+    ``console``, on the terminal."""
     from tcc.plan import tree  # rich is needed here alone
 
-    tree.print_plan(plan, states, ahead, left_out=left_out)
+    tree.print_plan(plan, states, ahead, left_out=left_out, console=console)

@@ -20,12 +20,17 @@ Every number comes from `curves`; nothing here computes one.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tcc.report.build import ReportFiles, build_report, report_json
 from tcc.report.mirror import mirror_report
 from tcc.report.status import StudyStatus, status
 from tcc.report.studies import StoreStatus, studies
 from tcc.report.watch import EVERY_S, watching
 from tcc.report.watch import watch as watch_report
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "EVERY_S",
@@ -43,8 +48,9 @@ __all__ = [
 ]
 
 
-def print_status(found: StudyStatus | StoreStatus) -> None:
-    """Prints where a study stands, or the studies of a store, on the terminal."""
+def print_status(found: StudyStatus | StoreStatus, console: Console | None = None) -> None:
+    """Prints where a study stands, or the studies of a store; without a ``console``, on the
+    terminal."""
     from tcc.report import terminal  # rich is needed here alone
 
-    terminal.print_status(found)
+    terminal.print_status(found, console)
