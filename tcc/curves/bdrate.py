@@ -78,7 +78,8 @@ def verdict(
             akima = None
     careful = [*(reason for front in fronts for reason in front.reasons), *cautions]
     if 0 < share < MIN_OVERLAP:
-        careful.append(f"overlap of the {metric} ranges is {share:.1%}, under {MIN_OVERLAP:.0%}")
+        told = f"{share_text(share)}, under {MIN_OVERLAP:.0%}"
+        careful.append(f"overlap of the {metric} ranges is {told}")
     if percent is not None:
         careful += _disagreement(percent, akima)
     cubic = None
@@ -104,6 +105,11 @@ def verdict(
         metric_change=None if change is None else sign * change + 0.0,  # no "-0"
         rate_overlap=shared,
     )
+
+
+def share_text(share: float) -> str:
+    """``84.3%``; of what is there, never ``0.0%``."""
+    return "below 0.1%" if 0 < share < 0.001 else f"{share:.1%}"
 
 
 def _refusals(fronts: tuple[Front, Front], share: float, sign: float, metric: str) -> list[str]:

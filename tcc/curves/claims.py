@@ -88,10 +88,12 @@ class Claim:
             f"{name} none" if value is None else f"{name} {value:+.2f} %"
             for name, value in values.items()
         )
-        within = ", ".join(self.under) or "no interpolation"
+        within = f"within {MAX_DISAGREEMENT:g} points under {', '.join(self.under)}"
+        if not self.under:
+            within = f"under no interpolation within {MAX_DISAGREEMENT:g} points"
         why = [reason for reason in self.result.reasons if not reason.startswith("instead")]
         head = f"claimed {self.percent:+.4g} %: {self.finding} ({self.result.verdict}; {said})"
-        return "; ".join([f"{head}; within {MAX_DISAGREEMENT:g} points under {within}", *why])
+        return "; ".join([f"{head}; {within}", *why])
 
 
 def claims(

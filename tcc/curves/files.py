@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from tcc.curves.bdrate import verdict
+from tcc.curves.bdrate import share_text, verdict
 from tcc.errors import DataError
 from tcc.formats.rd import FileCurve, read_file, same_metric
 from tcc.records import BDRate, RDCurve
@@ -104,14 +104,16 @@ def bdrate_text(result: BDRate) -> str:
         f"  test          {result.test}",
         f"  cross-checks  {checks}",
         f"  BD-metric     {_change(result)}",
-        f"  overlap       {result.overlap:.1%}",
+        f"  overlap       {share_text(result.overlap)}",
         f"  points        anchor {result.num_points['anchor']}, test {result.num_points['test']}",
     ]
     if result.interval is not None:
         low, high = result.interval
         lines.append(f"  95 % interval {low:+.2f} to {high:+.2f} %")
     lines += [f"  dropped       {item}" for item in result.dropped]
-    lines += [f"  because       {reason}" for reason in result.reasons]
+    for reason in result.reasons:
+        instead = reason.removeprefix("instead: ")
+        lines.append(f"  {'because' if instead == reason else 'instead':12}  {instead}")
     return "\n".join(lines)
 
 
@@ -145,9 +147,7 @@ def _ends(interval: tuple[float, float] | None) -> list[float] | None:
 def _change(result: BDRate) -> str:
     if result.metric_change is None:
         return "none"
-    return (
-        f"{result.metric_change:+.4g} {result.metric} over {result.rate_overlap:.1%} of the rates"
-    )
+    return f"{result.metric_change:+.4g} {result.metric} over {share_text(result.rate_overlap)} of the rates"
 
 
 def _percent(value: float | None) -> str:

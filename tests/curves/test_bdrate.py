@@ -385,6 +385,8 @@ def test_little_overlap_is_cautioned_however_little():
     result = judge(RATES, PSNR, RATES, [value + 8.5 for value in PSNR])
     assert (result.verdict, result.overlap) == ("caution", pytest.approx(0.5 / 17.5))
     assert reason(result, "overlap of the psnr ranges is 2.9%, under 75%")
+    hardly = judge(RATES, PSNR, RATES, [value + 8.9999 for value in PSNR])
+    assert reason(hardly, "overlap of the psnr ranges is below 0.1%, under 75%")
     edge = judge(RATES[:4], [0.0, 1, 2, 4], RATES[:4], [0.0, 1, 2, 3])  # exactly three quarters
     assert not reason(edge, "overlap")
 
