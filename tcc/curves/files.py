@@ -147,7 +147,8 @@ def _ends(interval: tuple[float, float] | None) -> list[float] | None:
 def _change(result: BDRate) -> str:
     if result.metric_change is None:
         return "none"
-    return f"{result.metric_change:+.4g} {result.metric} over {share_text(result.rate_overlap)} of the rates"
+    where = f"over {share_text(result.rate_overlap)} of the rates"
+    return f"{result.metric_change:+.4g} {result.metric} {where}"
 
 
 def _percent(value: float | None) -> str:
