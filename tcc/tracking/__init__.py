@@ -8,6 +8,7 @@ it. The store is the truth, and a `Remote` brings a tracker's server up to it af
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tcc.records import FailureRecord, TrialRecord, TrialSpec
 
 Cell = str | int | float | bool | None
 Rows = Iterable[Mapping[str, Any]]  # metrics: each with its ``step``; steps never fall
+STUDY_CHARACTERS = 40  # in an id, to which trackers add what their own names need
 
 
 class TrackerParams(BaseModel):
@@ -81,10 +83,18 @@ class StudyCopy:
 
     @property
     def id(self) -> str:
-        return f"study-{self.study}"
+        return f"study-{cut(self.study, STUDY_CHARACTERS)}"
 
 
 Copy = TrialCopy | StudyCopy
+
+
+def cut(name: str, characters: int) -> str:
+    """A name of at most so many characters; two that begin alike stay apart."""
+    if len(name) <= characters:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: characters - len(mark) - 1]}-{mark}"
 
 
 def by_step(rows: Rows) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -29,6 +29,7 @@ from tcc.records import (
     TrialRecord,
     TrialSpec,
 )
+from tcc.tracking.wandb import WandbTracker
 
 SCENES = DatasetUse(
     name="scenes", plugin="scenes", version=1, params={"count": 64}, fingerprint="f00d"
@@ -51,6 +52,22 @@ def support() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def tracker() -> WandbTracker:
+    return WandbTracker()
+
+
+@pytest.fixture
+def read_runs(support: Callable[[str], ModuleType]) -> Callable[..., dict]:
+    return support("wandb_file").read_runs
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the trackers complained of so far."""
+    return lambda: [it.getMessage() for it in caplog.records if it.name == "tcc.tracking"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
@@ -10,23 +9,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from PIL import Image
-
 from tcc import registry
-from tcc.tracking import Chart, StudyCopy, Table, Tracker, by_step
-from tcc.tracking.wandb import WandbTracker
+from tcc.tracking import StudyCopy, Table, Tracker, by_step
 from tcc.tracking.wandb.content import summary_of
-
-
-@pytest.fixture
-def tracker() -> WandbTracker:
-    return WandbTracker()
-
-
-@pytest.fixture
-def read_runs(support):
-    return support("wandb_file").read_runs
 
 
 def test_every_tracker_plugin_is_a_tracker():
@@ -156,70 +141,6 @@ def test_trials_that_share_a_process_and_a_thread_are_runs_of_their_own(
     assert [runs[f"t{index}"][0].history[0]["train/total"] for index in range(3)] == [0, 1, 2]
 
 
-def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs):
-    Image.new("RGB", (8, 6), "red").save(tmp_path / "six.png")
-    copy = StudyCopy(
-        study="tiny",
-        tables={
-            "rd_points": Table(columns=("trial", "rate_bpp"), rows=(("aa11", 0.5), ("bb22", None))),
-            "bd_rates": Table(columns=("verdict",), rows=()),
-        },
-        images={"figures/six": tmp_path / "six.png"},
-        config={"trials": 30},
-        digest="d1",
-    )
-    tracker.summarise({"project": "codecs"}, copy, directory=tmp_path / "runs")
-    (read,) = read_runs(tmp_path / "runs")["study-tiny"]
-    assert (read.project, read.group, read.job_type) == ("codecs", "tiny", "study")
-    assert read.config["trials"] == 30
-    (row,) = read.history
-    assert row["rd_points/_type"] == "table-file"
-    assert row["bd_rates/_type"] == "table-file"
-    assert row["figures/six/_type"] == "image-file"
-    files = read.folder / "files"
-    table = json.loads((files / row["rd_points/path"]).read_text())
-    assert table["columns"] == ["trial", "rate_bpp"]
-    assert table["data"] == [["aa11", 0.5], ["bb22", None]]
-    assert Image.open(files / row["figures/six/path"]).size == (8, 6)
-
-
-def test_the_study_has_its_curves_as_charts_and_the_report_as_an_artifact(
-    tracker, tmp_path, read_runs
-):
-    page = tmp_path / "index.html"
-    page.write_text("<title>tiny</title>")
-    curves = {"β = 0, seed 0": ((0.1, 30.0), (0.2, 32.0)), "β = 1, seed 0": ((0.15, 31.0),)}
-    copy = StudyCopy(
-        study="tiny",
-        tables={},
-        images={},
-        config={},
-        digest="d1",
-        charts={"rd-psnr": Chart(title="PSNR on Kodak", x="bpp", curves=curves)},
-        files={"index.html": page},
-    )
-    tracker.summarise({}, copy, directory=tmp_path / "runs")
-    tracker.summarise({"artifacts": []}, copy, directory=tmp_path / "without")
-    (read,) = read_runs(tmp_path / "runs")["study-tiny"]
-    shown = read.charts["rd-psnr"]["panel_config"]
-    assert shown["panelDefId"] == "wandb/lineseries/v0"
-    assert shown["stringSettings"] == {"title": "PSNR on Kodak", "xname": "bpp"}
-    (row,) = read.history
-    path = row["Custom Chart Tables/rd-psnr_table/path"]
-    table = json.loads((read.folder / "files" / path).read_text())
-    found = [dict(zip(table["columns"], line)) for line in table["data"]]
-    assert {(it["lineKey"], it["step"], it["lineVal"]) for it in found} == {
-        (name, *point) for name, points in curves.items() for point in points
-    }
-    report = read.artifacts["report-tiny"]
-    assert report.type == "report"
-    assert report.files["index.html"].read_text() == "<title>tiny</title>"
-    page.write_text("<title>drawn anew</title>")  # what is sent later is what was logged
-    assert report.files["index.html"].read_text() == "<title>tiny</title>"
-    (plain,) = read_runs(tmp_path / "without")["study-tiny"]
-    assert "report-tiny" not in plain.artifacts
-
-
 def test_a_checkpoint_is_an_artifact_where_it_is_asked_for(
     tracker, tmp_path, make_trial, record, read_runs
 ):
@@ -282,13 +203,13 @@ def test_disabled_writes_nothing(tracker, tmp_path, make_trial, record):
     assert not (tmp_path / "runs").exists()
 
 
-def test_whatever_goes_wrong_is_one_message(tracker, tmp_path, make_trial, record, caplog):
+def test_whatever_goes_wrong_is_one_message(tracker, tmp_path, make_trial, record, caplog, said):
     (tmp_path / "runs").write_text("not a folder")
     with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
         run = tracker.start({}, trial=make_trial(), study="t", directory=tmp_path / "runs")
         run.log(1, {"train/total": 1.0})
         run.finish(record)
-    (message,) = _said(caplog)
+    (message,) = said()
     assert "starting run aa11 failed" in message
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
@@ -296,22 +217,18 @@ def test_whatever_goes_wrong_is_one_message(tracker, tmp_path, make_trial, recor
         images = {"x": tmp_path / "none.png"}
         copy = StudyCopy(study="t", tables={}, images=images, config={}, digest="d1")
         tracker.summarise({}, copy, directory=tmp_path)
-    wrong_key, no_file = _said(caplog)
+    wrong_key, no_file = said()
     assert "mod" in wrong_key
     assert "none.png" in no_file
 
 
 def test_a_value_that_wandb_refuses_ends_the_mirror_only(
-    tracker, tmp_path, make_trial, record, caplog
+    tracker, tmp_path, make_trial, record, caplog, said
 ):
     run = tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path)
     with caplog.at_level(logging.WARNING, logger="tcc.tracking"):
         run.log(1, {1: 1.0})  # a name must be text
         run.log(2, {"train/total": 1.0})
         run.finish(record)
-    (message,) = _said(caplog)
+    (message,) = said()
     assert "logging step 1 of run aa11" in message
-
-
-def _said(caplog) -> list[str]:
-    return [item.getMessage() for item in caplog.records if item.name == "tcc.tracking"]

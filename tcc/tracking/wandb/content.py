@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tcc.records import EvaluationRecord, FailureRecord, Recipe, TrialRecord, TrialSpec
-from tcc.tracking import Chart, StudyCopy
+from tcc.tracking import Chart, StudyCopy, cut
 
 TAG_CHARACTERS = 64  # what W&B takes
 ARTIFACT_CHARACTERS = 128
@@ -28,7 +28,7 @@ def trial_identity(trial: TrialSpec, study: str) -> dict[str, Any]:
         "name": trial.label,
         "group": study,
         "job_type": trial.kind,
-        "tags": [tag[:TAG_CHARACTERS] for tag in dict.fromkeys(tags)],
+        "tags": [cut(tag, TAG_CHARACTERS) for tag in dict.fromkeys(tags)],
         "config": {
             **trial.axes,
             "seed": trial.seed,
@@ -49,7 +49,7 @@ def study_identity(copy: StudyCopy) -> dict[str, Any]:
         "name": copy.study,
         "group": copy.study,
         "job_type": "study",
-        "tags": [copy.study[:TAG_CHARACTERS]],
+        "tags": [cut(copy.study, TAG_CHARACTERS)],
         "config": dict(copy.config),
     }
 
@@ -115,7 +115,20 @@ def media_of(copy: StudyCopy) -> dict[str, Any]:
         )
         for name, table in copy.tables.items()
     }
-    return images | tables | {name: _chart(chart) for name, chart in copy.charts.items()}
+    return images | tables | {name: _chart(chart) for name, chart in charts_of(copy).items()}
+
+
+def charts_of(copy: StudyCopy) -> dict[str, Chart]:
+    """A study's charts by the names of their panels. W&B makes an artifact of each chart's table,
+    and what it adds to the name leaves less room the longer the run's id is."""
+    added = f"run-{copy.id}-{chart_table('')}-crc32_"
+    room = ARTIFACT_CHARACTERS - len(added)
+    return {cut(name, room): chart for name, chart in copy.charts.items()}
+
+
+def chart_table(panel: str) -> str:
+    """Where W&B keeps the table of a chart."""
+    return f"Custom Chart Tables/{panel}_table"
 
 
 def _chart(chart: Chart) -> Any:
@@ -136,7 +149,7 @@ def report_artifact(copy: StudyCopy) -> Any:
     """The report as it lies in the store."""
     import wandb
 
-    artifact = wandb.Artifact(f"report-{copy.study}"[:ARTIFACT_CHARACTERS], type="report")
+    artifact = wandb.Artifact(f"report-{copy.study}", type="report")
     for name, path in copy.files.items():
         artifact.add_file(str(path), name=name)
     return artifact

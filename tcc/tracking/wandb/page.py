@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tcc.tracking import StudyCopy, Table
-from tcc.tracking.wandb.content import TAG_CHARACTERS
+from tcc.tracking import StudyCopy, Table, cut
+from tcc.tracking.wandb.content import TAG_CHARACTERS, chart_table, charts_of
 
 if TYPE_CHECKING:
     from wandb import Api
@@ -48,15 +48,16 @@ def blocks(entity: str, project: str, copy: StudyCopy) -> list[Any]:
         return v2.Runset(entity=entity, project=project, name=name, filters=filters)
 
     own = runs("the study", f"Metric('ID') == '{copy.id}'")
-    trials = runs("trials", f"Tags() in ['{copy.study[:TAG_CHARACTERS]}'] and JobType != 'study'")
+    tag = cut(copy.study, TAG_CHARACTERS)
+    trials = runs("trials", f"Tags() in ['{tag}'] and JobType != 'study'")
     charts: list[Any] = [
         v2.CustomChart(
-            query={"summaryTable": {"tableKey": f"Custom Chart Tables/{name}_table"}},
+            query={"summaryTable": {"tableKey": chart_table(name)}},
             chart_name="wandb/lineseries/v0",
             chart_fields={name: name for name in ("step", "lineKey", "lineVal")},
             chart_strings={"title": chart.title, "xname": chart.x},
         )
-        for name, chart in copy.charts.items()
+        for name, chart in charts_of(copy).items()
     ]
     figures: list[Any] = (
         [v2.MediaBrowser(media_keys=list(copy.images), num_columns=2)] if copy.images else []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcc.errors import LostServerError, TrackingError
 from tcc.records import FailureRecord, TrialRecord
-from tcc.tracking import Copy, Remote, StudyCopy, by_step
+from tcc.tracking import Copy, Remote, StudyCopy, by_step, cut
 from tcc.tracking.wandb.content import (
     CHECKPOINT,
     CONTENT,
@@ -93,7 +93,7 @@ class WandbRemote(Remote):
             return
         first = copy.outcome.provenance.study if isinstance(copy.outcome, TrialRecord) else ""
         identity = trial_identity(copy.trial, first or copy.study)
-        tags = [*self._tags.get(copy.id, ()), *identity["tags"], copy.study[:TAG_CHARACTERS]]
+        tags = [*self._tags.get(copy.id, ()), *identity["tags"], cut(copy.study, TAG_CHARACTERS)]
         identity["tags"] = list(dict.fromkeys(tags))  # of every study that uses it
         run = init(self._params, folder, "online", identity)
         try:
