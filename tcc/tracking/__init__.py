@@ -33,7 +33,7 @@ class TrackerParams(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of a study: RD points, BD-rates."""
+    """A table of a study: RD points, BD-rates. The cells of a column are of one type, or None."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]

@@ -35,6 +35,12 @@ def test_the_study_has_a_run_with_tables_and_images(tracker, tmp_path, read_runs
     table = json.loads((files / row["rd_points/path"]).read_text())
     assert table["columns"] == ["trial", "rate_bpp"]
     assert table["data"] == [["aa11", 0.5], ["bb22", None]]
+    sent = read.artifacts["run-study-tiny-rd_points"].files["rd_points.table.json"]
+    types = json.loads(sent.read_text())["column_types"]["params"]["type_map"]
+    assert {name: _types(types[name]) for name in types} == {
+        "trial": {"string", "none"},
+        "rate_bpp": {"number", "none"},
+    }
     assert Image.open(files / row["figures/six/path"]).size == (8, 6)
 
 
@@ -111,3 +117,27 @@ def test_a_study_of_any_name_has_its_charts(tracker, tmp_path, read_runs, said):
     panels = blocks("someone", "tcc", copy)[3].panels
     keys = {panel.query["summaryTable"]["tableKey"] for panel in panels}
     assert {f"{key}/path" for key in keys} < set(row)
+
+
+def test_the_page_tells_a_bd_rate_with_its_interval_and_none_that_was_refused():
+    columns = ("pair", "metric", "dataset", "split", "source", "rate", "anchor", "test")
+    columns += ("bd_rate_percent", "interval_low", "interval_high", "verdict", "reasons")
+    place = ("a → b", "b/psnr", "kodak", "val", "coded", "total", "β 0", "a|b")
+    rows = (
+        (*place, -11.94, -12.75, -11.12, "caution", "one; two; three"),
+        (*place, 3.0, None, None, "ok", None),
+        (*place, None, None, None, "refused", "no overlap"),
+    )
+    tables = {"verdicts": Table(columns=columns, rows=rows)}
+    copy = StudyCopy(study="tiny", tables=tables, images={}, config={}, digest="d1")
+    lines = blocks("someone", "tcc", copy)[1].text.splitlines()
+    assert [line.split(" a\\|b | ")[1] for line in lines[2:]] == [
+        "-11.94 (-12.75 to -11.12) | caution | one; two; 1 more |",
+        "+3.00 | ok |  |",
+        " | refused | no overlap |",
+    ]
+    assert lines[0].count("|") == lines[1].count("|") == lines[3].count("|") - 1
+
+
+def _types(column: dict) -> set[str]:
+    return {it["wb_type"] for it in column["params"]["allowed_types"]}

@@ -108,11 +108,7 @@ def media_of(copy: StudyCopy) -> dict[str, Any]:
 
     images = {name: wandb.Image(str(path)) for name, path in copy.images.items()}
     tables = {
-        name: wandb.Table(
-            columns=list(table.columns),
-            data=[list(row) for row in table.rows],
-            allow_mixed_types=True,
-        )
+        name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
         for name, table in copy.tables.items()
     }
     return images | tables | {name: _chart(chart) for name, chart in charts_of(copy).items()}

@@ -3,6 +3,7 @@ trials by λ, β and seed. Written over the one of the same title, so that its a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tcc.tracking import StudyCopy, Table, cut
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 TITLE_CHARACTERS = 128
 ROWS_SHOWN = 60  # of verdicts; the study's run has them all, with all their reasons
 REASONS_SHOWN = 2
+INTERVAL = ("interval_low", "interval_high")
 MADE_BY = "Written by `tcc sync`, which writes it anew: edit a copy."
 AXES = ("lambda_b", "lambda_e", "beta", "seed", "kind", "pair")
 
@@ -76,16 +78,23 @@ def blocks(entity: str, project: str, copy: StudyCopy) -> list[Any]:
 
 def _markdown(table: Table) -> str:
     """The verdicts; a BD-rate that was refused is none."""
-    wanted = ("pair", "metric", "rate", "anchor", "test", "at", "bd_rate_percent", "verdict")
+    wanted = ("pair", "metric", "dataset", "split", "source", "rate", "anchor", "test")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     lines = [
-        "| " + " | ".join([*(_cell(row[name]) for name in wanted), _reasons(row["reasons"])]) + " |"
+        "| " + " | ".join([*(_cell(row[name]) for name in wanted), *_finding(row)]) + " |"
         for row in rows[:ROWS_SHOWN]
     ]
-    head = ["| " + " | ".join([*wanted[:-2], "BD-rate %", "verdict", "reasons"]) + " |"]
+    columns = (*wanted, "BD-rate %", "verdict", "reasons")
+    head = ["| " + " | ".join(columns) + " |"]
     more = len(rows) - ROWS_SHOWN
     tail = [f"\n{more} more in the table `verdicts` of the study's run."] if more > 0 else []
-    return "\n".join([*head, "|" + " --- |" * (len(wanted) + 1), *lines, *tail])
+    return "\n".join([*head, "|" + " --- |" * len(columns), *lines, *tail])
+
+
+def _finding(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    found, low, high = (_cell(row[it]) for it in ("bd_rate_percent", *INTERVAL))
+    interval = f" ({low} to {high})" if found and low else ""
+    return found + interval, _cell(row["verdict"]), _reasons(row["reasons"])
 
 
 def _reasons(reasons: object) -> str:
