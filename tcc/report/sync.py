@@ -98,7 +98,7 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
         memory.add(copy for copy in unsure if copy.id not in lacking)
         unsure = [copy for copy in unsure if copy.id in lacking]
         memory.add(_confirmed(_push(unsure, store, remote, result, console), remote, result))
-        if whole.id in result.pushed:
+        if memory.has(whole):
             _publish(whole, remote, result)
     except LostServerError as error:
         result.lost = str(error)

@@ -184,8 +184,8 @@ class Remote(ABC):
 
     @abstractmethod
     def publish(self, copy: StudyCopy) -> str:
-        """Writes the page that the server shows of a study, over an earlier one; gives its address,
-        or "" where the tracker has no such pages.
+        """Writes the page that the server shows of a study, over an earlier one and not over one
+        of the same digest; gives its address, or "" where the tracker has no such pages.
 
         Raises:
             TrackingError: it could not be written; what the runs hold is not touched.

@@ -26,17 +26,21 @@ def title_of(study: str) -> str:
 
 
 def publish(api: Api, entity: str, project: str, copy: StudyCopy) -> str:
-    """Writes the page, and gives its address.
+    """Writes the page, unless it is there, and gives its address.
 
     Raises:
         Exception: of W&B's, of many types.
     """
     from wandb_workspaces.reports.v2 import interface as v2
 
-    title = title_of(copy.study)
-    there = [it.url for it in api.reports(f"{entity}/{project}") if it.display_name == title]
-    page: Any = v2.Report.from_url(there[0] or "") if there else v2.Report(project, entity, title)
-    page.description, page.blocks = MADE_BY, blocks(entity, project, copy)
+    title, description = title_of(copy.study), f"{MADE_BY} State {copy.digest}."
+    there = [it for it in api.reports(f"{entity}/{project}") if it.display_name == title]
+    if there and there[0].description == description:
+        return there[0].url or ""
+    page: Any = (
+        v2.Report.from_url(there[0].url or "") if there else v2.Report(project, entity, title)
+    )
+    page.description, page.blocks = description, blocks(entity, project, copy)
     page.width = "fluid"
     page.save()
     return page.url
