@@ -16,7 +16,8 @@ from mirrored_child import EXPECTED, assert_whole, hurried, run_trial
 from safetensors.torch import save_file
 
 from tcc.errors import TrackingError
-from tcc.records import SCHEMA, FailureRecord
+from tcc.plan import plan_to_json
+from tcc.records import SCHEMA, FailureRecord, Plan
 from tcc.report.sync import sync_study
 
 pytestmark = pytest.mark.usefixtures("mirroring")
@@ -142,6 +143,25 @@ def test_a_trial_that_failed_and_then_succeeded_loses_its_failure(server, study)
     assert_whole(server, [record])
     assert "failure" not in server.runs[record.trial.id].summary
     assert {"few", "another study"} < set(server.runs[record.trial.id].tags)
+
+
+def test_a_trial_of_two_studies_has_the_tags_of_both(server, study):
+    store, records = study()
+    id = records[0].trial.id
+    run_trial(store, records[0], "offline")
+    sync_study("few", store)
+    plan = Plan(study="more", trials=tuple(it.trial for it in records))
+    store.write_study("more", "plan.json", plan_to_json(plan))
+    store.write_study("more", "spec.yaml", store.read_study("few", "spec.yaml"))
+    chunks = list(server.chunks)
+    result = sync_study("more", store)
+    assert (result.pushed, result.failed) == ([id, "study-more"], {})
+    assert {"few", "more"} < set(server.runs[id].tags)
+    assert server.runs[id].group == "few"
+    assert [chunk for chunk in server.chunks if chunk[0] == id] == [
+        chunk for chunk in chunks if chunk[0] == id
+    ]
+    assert sync_study("few", store).pushed == []
 
 
 def test_a_run_with_a_gap_is_named_and_left_alone(server, study):

@@ -120,6 +120,8 @@ def _lack(copy: Copy, run: Run | None, models: bool) -> str:
     if run is None:
         return "there is no run"
     summary: Mapping[str, Any] = run.summary_metrics
+    if cut(copy.study, TAG_CHARACTERS) not in (run.tags or ()):
+        return f"it does not say that study {copy.study} uses it"
     if isinstance(copy, StudyCopy):
         return "" if summary.get(CONTENT) == copy.digest else "tables and figures are older"
     # A run that was only given its end anew tells no step any more.
