@@ -1,7 +1,8 @@
 """Brings the tracker's server up to what the store holds of a study: `tcc sync`.
 
 The store is the truth. The server is asked what it has, gets what it lacks, and is asked again;
-what it confirmed is remembered in ``studies/NAME/synced.json``, so that nothing is asked twice.
+what it confirmed is remembered in ``studies/NAME/synced.json``: of that it is asked only whether it
+is still there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -92,8 +93,10 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
     copies: list[Copy] = [*_trial_copies(found, store, result.skipped)]
     whole = study_copy(study, settings, build_report(study, store))
     copies.append(whole)
-    unsure = [copy for copy in copies if not memory.has(copy)]
+    unsure = copies
     try:
+        memory.forget(remote.absent([copy.id for copy in copies if memory.has(copy)]))
+        unsure = [copy for copy in copies if not memory.has(copy)]
         lacking = remote.lacking(unsure)
         memory.add(copy for copy in unsure if copy.id not in lacking)
         unsure = [copy for copy in unsure if copy.id in lacking]
@@ -217,8 +220,13 @@ class _Memory:
         return self._held.get(copy.id) == copy.digest
 
     def add(self, copies: Iterable[Copy]) -> None:
-        new = {copy.id: copy.digest for copy in copies}
-        if new:
-            self._held |= new
-            text = json.dumps({**self._places, self._place: self._held}, indent=1)
+        self._keep(self._held | {copy.id: copy.digest for copy in copies})
+
+    def forget(self, ids: Set[str]) -> None:
+        self._keep({id: digest for id, digest in self._held.items() if id not in ids})
+
+    def _keep(self, held: dict[str, str]) -> None:
+        if held != self._held:
+            self._held = held
+            text = json.dumps({**self._places, self._place: held}, indent=1)
             self._store.write_study(self._study, MEMORY_FILE, text)

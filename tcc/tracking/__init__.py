@@ -174,6 +174,14 @@ class Remote(ABC):
         """
 
     @abstractmethod
+    def absent(self, ids: Sequence[str]) -> frozenset[str]:
+        """The runs of which the server has nothing any more: someone may have deleted them.
+
+        Raises:
+            LostServerError: it does not answer.
+        """
+
+    @abstractmethod
     def push(self, copy: Copy) -> None:
         """Adds to the server what it lacks of a run; what it has is not sent again.
 

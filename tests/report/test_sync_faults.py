@@ -14,6 +14,7 @@ from tcc.records import SCHEMA, FailureRecord
 from tcc.report.sync import sync_study
 from tcc.stores import open_store
 from tcc.tracking.wandb import PLUGIN
+from tcc.tracking.wandb.remote import WandbRemote
 
 pytestmark = pytest.mark.usefixtures("mirroring")
 
@@ -61,6 +62,24 @@ def test_a_server_lost_before_it_confirmed_is_no_success(server, study, monkeypa
     assert "was lost" in told["lost"]
 
 
+def test_a_server_lost_before_it_said_what_is_there_confirmed_nothing(server, study, monkeypatch):
+    store, records = study()
+    run_trial(store, records[0])
+    sync_study("few", store)
+    run_trial(store, records[1])
+    ask = WandbRemote.absent
+
+    def absent(self, ids):
+        server.stop()
+        return ask(self, ids)
+
+    monkeypatch.setattr(WandbRemote, "absent", absent)
+    with hurried():
+        result = sync_study("few", store)
+    assert "was lost" in result.lost
+    assert (result.pushed, result.already, len(result.failed)) == ([], [], 3)
+
+
 def test_a_failure_of_what_another_study_measures_is_not_this_ones(server, study):
     store, records = study()
     id = records[0].trial.id
@@ -78,6 +97,32 @@ def test_a_failure_of_what_another_study_measures_is_not_this_ones(server, study
     )
     assert sync_study("few", store).failed == {}
     assert_whole(server, records[:1])
+
+
+def test_what_was_deleted_on_the_server_is_pushed_again(server, study):
+    store, records = study()
+    for record in records:
+        run_trial(store, record)
+    assert sync_study("few", store).failed == {}
+    server.reset()  # the whole project is gone: its runs may have the same ids once more
+    result = sync_study("few", store)
+    assert (len(result.pushed), result.failed) == (4, {})
+    assert_whole(server, records)
+    assert result.page.endswith(next(iter(server.reports)))
+
+
+def test_a_run_that_was_deleted_and_that_the_server_takes_no_more_is_told(server, study):
+    store, records = study()
+    for record in records[:2]:
+        run_trial(store, record)
+    sync_study("few", store)
+    id = records[0].trial.id
+    server.delete(id)
+    result = sync_study("few", store)
+    assert (list(result.failed), result.pushed) == ([id], [])
+    assert "previously created and deleted" in result.failed[id]
+    assert id not in store.read_study("few", "synced.json")  # no link leads to it
+    assert sync_study("few", store).already == [records[1].trial.id, "study-few"]
 
 
 def test_two_syncs_at_once_send_nothing_twice(server, study, meanwhile):

@@ -50,6 +50,7 @@ class WandbServer:
         self.runs: dict[str, ServerRun] = {}
         self.queries: list[tuple[str, dict[str, Any]]] = []  # GraphQL operation, variables
         self.chunks: list[tuple[str, int, int]] = []  # run, offset, lines
+        self.deleted: set[str] = set()  # runs, whose ids are never taken again
         self.reports: dict[str, dict[str, Any]] = {}  # id → what `upsertView` was sent last
         self.artifacts: list[tuple[str, str]] = []  # type, name
         self.dies_after: int | None = None  # chunks of history, from here on
@@ -60,10 +61,8 @@ class WandbServer:
 
     def reset(self) -> None:
         """Up, and without a run."""
-        self.runs.clear()
-        self.queries.clear()
-        self.chunks.clear()
-        self.reports.clear()
+        for kept in (self.runs, self.deleted, self.queries, self.chunks, self.reports):
+            kept.clear()
         self.artifacts.clear()
         self.dies_after = None
         if self._server is None:
@@ -85,6 +84,11 @@ class WandbServer:
             server.cut()
             threading.Thread(target=server.shutdown, daemon=True).start()
 
+    def delete(self, name: str) -> None:
+        """As by its button on the run's page."""
+        del self.runs[name]
+        self.deleted.add(name)
+
     def opened(self) -> int:
         """How often any run was opened."""
         return sum(run.opened for run in self.runs.values())
@@ -92,6 +96,7 @@ class WandbServer:
     # --- what the handlers ask -----------------------------------------------------------------
 
     def graphql(self, query: str, sent: dict[str, Any]) -> dict[str, Any]:
+        """Raises FileExistsError where the service refuses the id of a run that was deleted."""
         found = re.search(r"(?:query|mutation)\s+(\w+)", query)
         name = found[1] if found else query
         with self._lock:
@@ -139,6 +144,8 @@ class WandbServer:
         return {"model": {**_PROJECT, "bucket": bucket}}
 
     def _upsert_bucket(self, sent: dict[str, Any]) -> dict[str, Any]:
+        if sent["name"] in self.deleted:
+            raise FileExistsError(f"run {sent['name']} was previously created and deleted")
         run = self.runs.setdefault(sent["name"], ServerRun(sent["name"]))
         inserted = not run.opened
         if sent.get("displayName") is not None:  # later ones change the config alone
@@ -264,17 +271,20 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            reply: dict[str, Any] = {}
+            status, reply = 200, {}
             if self.path == "/graphql":
-                request = json.loads(body)
-                reply = {"data": server.graphql(request["query"], request.get("variables") or {})}
+                asked = json.loads(body)
+                try:
+                    reply = {"data": server.graphql(asked["query"], asked.get("variables") or {})}
+                except FileExistsError as error:
+                    status, reply = 409, {"errors": [{"message": str(error)}]}
             elif self.path.endswith("/file_stream") and not server.file_stream(
                 self.path.split("/")[-2], json.loads(body)
             ):
                 server.stop()
                 return
             data = json.dumps(reply).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,13 @@ class WandbRemote(Remote):
         self._tags: dict[str, list[str]] = {}  # of runs that are there
 
     def lacking(self, copies: Sequence[Copy]) -> dict[str, str]:
-        there: dict[str, Run] = {}
-        for start in range(0, len(copies), RUNS_PER_QUERY):
-            there |= self._runs([copy.id for copy in copies[start : start + RUNS_PER_QUERY]])
+        there = self._runs([copy.id for copy in copies])
         self._tags |= {id: list(run.tags or ()) for id, run in there.items()}
         found = {copy.id: _lack(copy, there.get(copy.id), self._models) for copy in copies}
         return {id: why for id, why in found.items() if why}
+
+    def absent(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(ids).difference(self._runs(ids, lazy=True))
 
     def push(self, copy: Copy) -> None:
         try:
@@ -102,13 +103,16 @@ class WandbRemote(Remote):
         finally:
             end(run, copy.outcome, copy.checkpoint if self._models else None)
 
-    def _runs(self, ids: Collection[str]) -> dict[str, Run]:
-        """The server's runs of these ids, with summary and number of rows."""
+    def _runs(self, ids: Sequence[str], *, lazy: bool = False) -> dict[str, Run]:
+        """The server's runs of these ids; with summary and number of rows, unless ``lazy``."""
         self._api.flush()
-        asked = {"name": {"$in": list(ids)}}
+        there: dict[str, Run] = {}
         try:
-            found = self._api.runs(self._path, asked, per_page=RUNS_PER_QUERY, lazy=False)
-            return {run.id: run for run in found}
+            for start in range(0, len(ids), RUNS_PER_QUERY):
+                asked = {"name": {"$in": list(ids[start : start + RUNS_PER_QUERY])}}
+                found = self._api.runs(self._path, asked, per_page=RUNS_PER_QUERY, lazy=lazy)
+                there |= {run.id: run for run in found}
+            return there
         except Exception as error:
             if "Could not find project" in str(error):
                 return {}  # the first push makes it
