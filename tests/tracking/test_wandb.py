@@ -100,6 +100,14 @@ def test_the_evaluation_that_was_asked_for_first_has_the_plain_names(record):
     assert summary["content"] != summary_of(record)["content"]
 
 
+def test_a_trial_without_codec_has_no_rate(record):
+    (evaluation, _) = record.evaluations
+    rates = tuple(replace(rate, bpp_by_stream={}) for rate in evaluation.rates)
+    summary = summary_of(replace(record, evaluations=(replace(evaluation, rates=rates),)))
+    assert not [name for name in summary if name.startswith("rate/")]
+    assert summary["reconstruction/psnr"] == 30.0
+
+
 def test_a_trial_that_was_interrupted_has_no_outcome(tracker, tmp_path, make_trial, read_runs):
     run = tracker.start({}, trial=make_trial(), study="tiny", directory=tmp_path)
     run.log(1, {"train/total": 1.0})

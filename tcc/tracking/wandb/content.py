@@ -91,9 +91,11 @@ def _results(record: TrialRecord) -> dict[str, Any]:
 
 def _measured(evaluation: EvaluationRecord) -> dict[str, float]:
     """Rates as ``rate/base_bpp`` where the source is the one that was asked for, and as
-    ``rate/estimated/base_bpp`` where it is the other."""
+    ``rate/estimated/base_bpp`` where it is the other. Without a codec there is no rate."""
     values = {metric.name: metric.value for metric in evaluation.metrics}
     for rate in evaluation.rates:
+        if not rate.bpp_by_stream:
+            continue
         place = "rate/" if rate.source == evaluation.evaluation.rate else f"rate/{rate.source}/"
         values[f"{place}total_bpp"] = rate.bpp
         for stream, bpp in rate.bpp_by_stream.items():
