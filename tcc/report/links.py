@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tcc.report.study import MEMORY_FILE, Study
 from tcc.stores import Store
+from tcc.tracking import study_run
 
 _TO_STORE = "../../../"  # from STORE/studies/NAME/report
 _TO_STORE_FROM_PAST = "../../../../../"  # from STORE/studies/NAME/past/DIGEST/report
@@ -37,7 +38,7 @@ def links(study: Study, store: Store) -> Links:
         run = f"{server}/{wandb.entity}/{wandb.project}/runs/"
         return Links(folder=folder, run=run, pushed=None)
     place, pushed = _synced(study.name, store)
-    return Links(folder=folder, run=place, pushed=pushed)
+    return Links(folder=folder, run=place, pushed=pushed - {study_run(study.name)})
 
 
 def _synced(study: str, store: Store) -> tuple[str, Set[str]]:

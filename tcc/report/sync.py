@@ -24,7 +24,7 @@ from tcc.report.build import build_report
 from tcc.report.mirror import study_copy
 from tcc.report.study import MEMORY_FILE, Study, read_study
 from tcc.stores import Store, to_json
-from tcc.tracking import Copy, Remote, StudyCopy, Tracker, TrialCopy, by_step
+from tcc.tracking import Copy, Remote, StudyCopy, Tracker, TrialCopy, by_step, study_run
 
 CONFIRM_AFTER_S = (0.0, 1.0, 3.0)  # a server may take a moment to show what it was given
 
@@ -91,27 +91,41 @@ def sync_study(study: str, store: Store, console: Console | None = None) -> Sync
     memory = _Memory(study, store, remote.place)
     result = SyncResult(study=study, place=remote.place)
     copies: list[Copy] = [*_trial_copies(found, store, result.skipped)]
-    whole = study_copy(study, settings, build_report(study, store))
-    copies.append(whole)
-    unsure = copies
     try:
-        memory.forget(remote.absent([copy.id for copy in copies if memory.has(copy)]))
-        unsure = [copy for copy in copies if not memory.has(copy)]
-        lacking = remote.lacking(unsure)
-        memory.add(copy for copy in unsure if copy.id not in lacking)
-        unsure = [copy for copy in unsure if copy.id in lacking]
-        memory.add(_confirmed(_push(unsure, store, remote, result, console), remote, result))
+        _bring_up(copies, store, remote, memory, result, console)
+        # the study's own run comes last: its page leads to the runs that were pushed
+        whole = study_copy(study, settings, build_report(study, store))
+        _bring_up([whole], store, remote, memory, result, console)
+        copies.append(whole)
         if memory.has(whole):
             _publish(whole, remote, result)
     except LostServerError as error:
         result.lost = str(error)
-        result.pushed.clear()  # none of them was confirmed
-        left = [copy.id for copy in unsure if copy.id not in result.skipped]
-        result.failed = dict.fromkeys(left, result.lost) | result.failed
+        left = [*(copy.id for copy in copies if not memory.has(copy)), study_run(study)]
+        result.pushed = [id for id in result.pushed if id not in left]  # was not confirmed
+        why = {id: result.lost for id in left if id not in result.skipped}
+        result.failed = why | result.failed
     told = {*result.pushed, *result.failed, *result.skipped}
     result.already = [copy.id for copy in copies if copy.id not in told]
     remote.settle(copy.id for copy in copies if memory.has(copy))
     return result
+
+
+def _bring_up(
+    copies: Sequence[Copy],
+    store: Store,
+    remote: Remote,
+    memory: _Memory,
+    result: SyncResult,
+    console: Console | None,
+) -> None:
+    """Pushes what the server lacks of these, and remembers what it confirmed."""
+    memory.forget(remote.absent([copy.id for copy in copies if memory.has(copy)]))
+    unsure = [copy for copy in copies if not memory.has(copy)]
+    lacking = remote.lacking(unsure)
+    memory.add(copy for copy in unsure if copy.id not in lacking)
+    lacked = [copy for copy in unsure if copy.id in lacking]
+    memory.add(_confirmed(_push(lacked, store, remote, result, console), remote, result))
 
 
 def _publish(copy: StudyCopy, remote: Remote, result: SyncResult) -> None:

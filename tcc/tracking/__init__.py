@@ -83,10 +83,15 @@ class StudyCopy:
 
     @property
     def id(self) -> str:
-        return f"study-{cut(self.study, STUDY_CHARACTERS)}"
+        return study_run(self.study)
 
 
 Copy = TrialCopy | StudyCopy
+
+
+def study_run(study: str) -> str:
+    """The id of a study's own run."""
+    return f"study-{cut(study, STUDY_CHARACTERS)}"
 
 
 def cut(name: str, characters: int) -> str:

@@ -62,7 +62,7 @@ def test_a_server_lost_before_it_confirmed_is_no_success(server, study, monkeypa
     assert "was lost" in told["lost"]
 
 
-def test_a_server_lost_before_it_said_what_is_there_confirmed_nothing(server, study, monkeypatch):
+def test_a_server_lost_before_it_said_what_is_there_is_no_success(server, study, monkeypatch):
     store, records = study()
     run_trial(store, records[0])
     sync_study("few", store)
@@ -77,7 +77,8 @@ def test_a_server_lost_before_it_said_what_is_there_confirmed_nothing(server, st
     with hurried():
         result = sync_study("few", store)
     assert "was lost" in result.lost
-    assert (result.pushed, result.already, len(result.failed)) == ([], [], 3)
+    assert (result.pushed, result.already) == ([], [records[0].trial.id])
+    assert set(result.failed) == {records[1].trial.id, "study-few"}
 
 
 def test_a_failure_of_what_another_study_measures_is_not_this_ones(server, study):

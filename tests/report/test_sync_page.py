@@ -37,6 +37,18 @@ def test_the_page_of_a_study_is_written_over_the_one_before(server, study):
     assert _times(server, "upsertView") == written
 
 
+def test_the_report_that_is_sent_leads_to_the_runs(server, study):
+    store, records = study()
+    for record in records:
+        _measure(store, record)
+    result = sync_study("few", store)
+    assert "study-few" in result.pushed
+    files = build_report("few", store)
+    assert not files.fresh  # it is the one that was sent
+    page = files.page.read_text(encoding="utf-8")
+    assert f"{server.url}/someone/tcc/runs/" in page
+
+
 def test_a_page_that_cannot_be_written_leaves_the_runs_whole(server, study, monkeypatch):
     store, records = study()
     run_trial(store, records[0])
