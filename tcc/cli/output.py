@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,3 +39,15 @@ def show(draw: Callable[[Console], None]) -> None:
     with console.capture() as drawn:
         draw(console)
     say(drawn.get().rstrip("\n"))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], object]]:
+    """Shows on a terminal what it is told, as long as it takes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as shown:
+        yield shown.update

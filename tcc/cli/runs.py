@@ -20,7 +20,7 @@ from tcc.cli.options import (
     study_argument,
     watch_option,
 )
-from tcc.cli.output import FAILED, print_json, say
+from tcc.cli.output import FAILED, print_json, progress, say
 from tcc.errors import TccError
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def _run(
         outcome = run_study(spec, opened, address=address, quiet_stdout=as_json)
     told = {**(beside or {}), **outcome.to_json()}
     try:
-        files = build_report(outcome.study, opened)
+        with progress() as tell:
+            files = build_report(outcome.study, opened, tell=tell)
         if files.fresh:
             mirror_report(outcome.study, opened, files)
     except TccError:  # what was run is told all the same

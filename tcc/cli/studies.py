@@ -16,7 +16,7 @@ from tcc.cli.options import (
     store_option,
     study_argument,
 )
-from tcc.cli.output import FAILED, print_json, say, show
+from tcc.cli.output import FAILED, print_json, progress, say, show
 
 if TYPE_CHECKING:
     from tcc.plan.capacity import Node
@@ -107,18 +107,18 @@ def report(
         if as_json:
             raise click.UsageError("--json prints one result, --watch draws many: give one of them")
         wanted = {"past": past, "overlay": overlay, "reload_s": round(EVERY_S)}
-        draw = partial(build_report, study, **wanted)
+        watched = partial(build_report, study, **wanted)
         watch_report(
-            lambda: draw(open_store(store, write=False)),
+            lambda: watched(open_store(store, write=False)),
             lambda files: say(f"{files.told}{', more to come' * files.unfinished}"),
             EVERY_S,
         )
         return
     opened = open_store(store, write=False)
-    if as_json:
-        print_json(report_json(study, opened, past=past, overlay=overlay))
-    else:
-        say(build_report(study, opened, past=past, overlay=overlay).told)
+    with progress() as tell:
+        draw = report_json if as_json else build_report
+        found = draw(study, opened, past=past, overlay=overlay, tell=tell)
+    print_json(found) if isinstance(found, dict) else say(found.told)
 
 
 @click.command()

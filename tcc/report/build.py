@@ -60,6 +60,7 @@ from tcc.report.tables import (
     saving_rows,
 )
 from tcc.report.verdicts import groups, headline, sentences, without_comparison
+from tcc.report.words import count_text
 from tcc.stores import Store, open_store
 from tcc.stores._disk import writing
 
@@ -71,13 +72,14 @@ def build_report(
     past: str = "",
     overlay: Path | None = None,
     reload_s: int = 0,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> ReportFiles:
     """The report of a study in ``STORE/studies/NAME/report/``; an unchanged one is left alone.
 
     ``past``: the first letters of the digest of an archived plan, whose report lies beside it.
     ``overlay``: a file of curves to lay over the panels that they fit. ``reload_s``: the page loads
-    itself again so often, until the study is finished. The store may be open for reading only: it
-    is written only where there is something to draw.
+    itself again so often, until the study is finished. ``tell``: is told what is being done. The
+    store may be open for reading only: it is written only where there is something to draw.
 
     Raises:
         StoreError: there is no such study or archived plan, or the store cannot be written.
@@ -86,12 +88,18 @@ def build_report(
     """
     foreign = None if overlay is None else read_overlay(overlay)
     with _uncollected():
-        return _build(study, store, past, foreign, reload_s)
+        return _build(study, store, past, foreign, reload_s, tell)
 
 
 def _build(
-    study: str, store: Store, past: str, overlay: Overlay | None, reload_s: int
+    study: str,
+    store: Store,
+    past: str,
+    overlay: Overlay | None,
+    reload_s: int,
+    tell: Callable[[str], object],
 ) -> ReportFiles:
+    tell(f"reading the results of {study}")
     content = read_study(study, store, past=past)
     order = _Order(
         study=content,
@@ -102,7 +110,7 @@ def _build(
     if found := found_files(content, store, order.mark):
         return found
     with workers(len(content.plan)) as pool:
-        return _draw(order, open_store(store.uri), pool)
+        return _draw(order, open_store(store.uri), pool, tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +144,12 @@ def _uncollected() -> Iterator[None]:
 
 
 def report_json(
-    study: str, store: Store, *, past: str = "", overlay: Path | None = None
+    study: str,
+    store: Store,
+    *,
+    past: str = "",
+    overlay: Path | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
     """What `tcc report --json` prints: ``study``, ``runs``, ``bd_rates``, ``curves``,
     ``side_information``, ``coding``, ``files``.
@@ -144,7 +157,7 @@ def report_json(
     Raises:
         StoreError, RecordError, DataError: as `build_report`.
     """
-    files = build_report(study, store, past=past, overlay=overlay)
+    files = build_report(study, store, past=past, overlay=overlay, tell=tell)
     content = json.loads(files.summary.read_text(encoding="utf-8"))
     return {
         **content,
@@ -160,10 +173,13 @@ def report_json(
     }
 
 
-def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
+def _draw(
+    order: _Order, store: Store, pool: Executor | None, tell: Callable[[str], object]
+) -> ReportFiles:
     from tcc.curves.images import image_intervals  # numpy is needed here alone
 
     study = order.study
+    tell(f"judging the curves of {count_text(len(study.plan), 'trial')}")
     settings = study.settings.report
     specs = {trial.id: trial for trial in study.plan}
     curves = curves_of(study.records, specs, improving_share=settings.improving_share)
@@ -173,6 +189,7 @@ def _draw(order: _Order, store: Store, pool: Executor | None) -> ReportFiles:
     compared = compare(curves, anchor=anchor, refusals=refusals, imported=outside, pool=pool)
     gains = side_information(curves)
     relative = list(relative_rates(headline(compared, curves), curves))
+    tell("drawing figures, tables and the page")
     pairs, overlaid = pair_panels((*curves, *outside), gains, relative), None
     if order.overlay:
         pairs, overlaid = lay_over(pairs, order.overlay)

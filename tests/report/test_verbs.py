@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from made_up import STUDY
@@ -79,3 +81,26 @@ def test_a_run_tells_what_it_did_where_its_report_cannot_be_drawn(full_disk, tmp
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("tcc: ")]
     assert "the disk is full" in line
     assert "Traceback" not in done.stderr
+
+
+def test_what_takes_long_is_told_on_a_terminal_alone(make_store, tmp_path):
+    make_store()
+    page = tmp_path / "runs/studies/made_up/report/index.html"
+    quiet = tcc("report", "made_up", cwd=tmp_path)
+    assert (quiet.stdout.strip(), quiet.stderr) == (str(page), "")
+    page.unlink()
+    terminal, end = os.openpty()
+    shown = b""
+    command = [sys.executable, "-m", "tcc", "report", "made_up"]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, stderr=end, stdout=subprocess.PIPE, cwd=tmp_path, env=env
+    ) as run:
+        os.close(end)
+        with suppress(OSError):  # the terminal's end
+            while part := os.read(terminal, 1 << 16):
+                shown += part
+        assert run.stdout.read().decode().strip() == str(page)
+    os.close(terminal)
+    assert run.returncode == 0
+    assert "drawing figures, tables and the page" in shown.decode()
