@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import TypeVar
 
 MIN_SIZE = 2000  # trials; a process takes a second or two until it can begin
@@ -49,7 +48,7 @@ def workers(size: int) -> Iterator[Executor | None]:
         return
     try:
         with suppress(OSError):  # told where there is work
-            pool.submit(import_module, "scipy.interpolate")  # takes as long as starting
+            pool.submit(_load)
         yield pool
     finally:
         pool.shutdown(kill_workers=True)
@@ -86,6 +85,11 @@ def _collected(
         except BrokenProcessPool:
             found = work(parts[at])
         yield found
+
+
+def _load() -> None:
+    """What verdicts need, before the first is asked for: it takes as long as a worker's start."""
+    import scipy.interpolate  # noqa: F401
 
 
 def _follow(parent: int) -> None:
