@@ -56,7 +56,7 @@ class Record:
         for name in _open_fields(type(self)):
             value = getattr(self, name)
             kind = type(value)
-            if kind is dict or (kind is not tuple and _nests(kind)):
+            if kind is not tuple and _nests(kind):
                 object.__setattr__(self, name, _freeze(value))
 
 

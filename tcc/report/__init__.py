@@ -6,7 +6,7 @@
     overlay    curves of a file on panels            links             where a trial is found
     verdicts   BD-rates in words                     tables            in numbers
     trials     the table of trials                   provenance        how to run and cite it
-    sheets     which panels make which figure
+    sheets     which panels make which figure        curve_files       each curve in its own
     figures    draws them for papers                 html              for a browser
     build      all of it, once for each state of the records; files: where it lies
     watch      again and again, as results arrive

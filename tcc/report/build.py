@@ -28,6 +28,7 @@ from tcc.curves.relative import relative_rates
 from tcc.curves.side_information import Saving, savings, side_information
 from tcc.records import RDCurve
 from tcc.report.coding import coding_json
+from tcc.report.curve_files import write_curves
 from tcc.report.figures import draw_figures
 from tcc.report.files import (
     STAMP_FILE,
@@ -40,7 +41,6 @@ from tcc.report.files import (
 )
 from tcc.report.html import page_text
 from tcc.report.links import Links, links
-from tcc.report.names import write_curves
 from tcc.report.overlay import Overlay, lay_over, read_overlay
 from tcc.report.panels import pair_panels
 from tcc.report.previews import previews

@@ -7,12 +7,12 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from tcc.errors import RecordError
-from tcc.records import EvaluationRecord
+from tcc.records import EvaluationRecord, ImageResult
 from tcc.stores import from_json, to_json
 from tcc.stores._images import StoredImages
 
@@ -57,6 +57,12 @@ def test_plain_ones_hold_the_same(written, read):
         assert plain.bits_by_stream == image.bits_by_stream
         assert plain.metrics == image.metrics
         assert plain.coded_bits == image.coded_bits
+
+
+def test_plain_ones_have_every_field(read):
+    assert type(read.per_image.plain()[0]).__struct_fields__ == tuple(
+        field.name for field in fields(ImageResult)
+    )
 
 
 def test_an_evaluation_without_images_reads_back(written):

@@ -1,4 +1,4 @@
-"""The files of single curves: their names, and what the curves are called in them."""
+"""The files of single curves: their names, what the curves are called in them, and writing them."""
 
 from __future__ import annotations
 
